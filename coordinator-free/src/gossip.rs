@@ -1,0 +1,225 @@
+//! Say little: this member's own record, and comparing ledgers.
+
+use std::time::Duration;
+
+use essaim_jobs::{NodeId, Signed};
+
+use crate::io::Output;
+use crate::ledger::Rejection;
+use crate::member::Member;
+use crate::message::{Close, MEMBERS, Message, Record, Seal};
+use crate::sets;
+
+/// Intervals in each set of a record.
+const RECORD_SPANS: usize = 8_192;
+/// Bytes of one answer to a digest, about; the next digest gets the rest.
+const ANSWER_BYTES: usize = 1 << 20;
+
+/// What has changed since this member's record was last gossiped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Change {
+    Nothing,
+    Load,
+    Lease,
+}
+
+/// When this member speaks.
+#[derive(Clone, Debug)]
+pub(crate) struct Voice {
+    seq: u64,
+    signed: Option<Signed<Record>>,
+    change: Change,
+    said: Option<Duration>,
+    pub(crate) digest_at: Duration,
+}
+
+impl Voice {
+    pub(crate) fn new(now: Duration, incarnation: u64) -> Voice {
+        Voice { seq: incarnation, signed: None, change: Change::Lease, said: None, digest_at: now }
+    }
+}
+
+impl Member {
+    /// Slots have changed hands: others are to know soon.
+    pub(crate) fn lease_moved(&mut self) {
+        self.voice.change = Change::Lease;
+    }
+
+    pub(crate) fn load_changed(&mut self) {
+        self.voice.change = self.voice.change.max(Change::Load);
+    }
+
+    pub(crate) fn gossip_at(&self) -> Duration {
+        let tuning = &self.config.tuning;
+        let gap = match self.voice.change {
+            Change::Nothing => tuning.heartbeat,
+            Change::Load => tuning.gossip_gap.1,
+            Change::Lease => tuning.gossip_gap.0,
+        };
+        self.voice.said.map_or(Duration::ZERO, |said| said + gap)
+    }
+
+    /// Gossips this member's record, if it is time to.
+    pub(crate) fn speak(&mut self) {
+        if self.now >= self.gossip_at() {
+            self.work.refresh();
+            let record = self.sign_record();
+            self.voice.said = Some(self.now);
+            self.voice.change = Change::Nothing;
+            self.out.push_back(Output::Gossip(Message::Record(record)));
+        }
+    }
+
+    /// This member's record as it was last signed.
+    pub(crate) fn record(&mut self) -> Signed<Record> {
+        match &self.voice.signed {
+            Some(signed) => signed.clone(),
+            None => self.sign_record(),
+        }
+    }
+
+    fn sign_record(&mut self) -> Signed<Record> {
+        self.voice.seq += 1;
+        let mut held = self.work.held.clone();
+        if held.spans().len() > RECORD_SPANS {
+            // Holes that are sealed need not be said: whoever reads this knows, or will.
+            let filled = sets::union([&held, self.ledger.sealed()]);
+            let spans = filled.spans().iter().filter(|span| sets::meet(&held, &(*span).clone().into()));
+            held = sets::last_spans(&spans.cloned().flatten().collect(), RECORD_SPANS);
+        }
+        let record = Record {
+            job: self.config.job,
+            seq: self.voice.seq,
+            held,
+            done: sets::last_spans(&self.work.done, RECORD_SPANS),
+            load: self.work.load(),
+            leaving: self.leaving,
+        };
+        let signed = Signed::sign(record, &self.config.keypair);
+        self.voice.signed = Some(signed.clone());
+        signed
+    }
+
+    /// What this member's ledger holds.
+    pub(crate) fn digest(&mut self) -> Message {
+        let mine = self.record();
+        let others = self.ledger.records().iter().map(|(node, signed)| (*node, signed.body.seq));
+        let mut records: Vec<_> = others.take(MEMBERS - 1).collect();
+        records.push((self.config.me, mine.body.seq));
+        Message::Digest { sealed: self.ledger.sealed().len(), records }
+    }
+
+    pub(crate) fn on_digest(&mut self, from: NodeId, sealed: u64, known: &[(NodeId, u64)]) {
+        let seals = if sealed < self.ledger.sealed().len() { self.all_seals() } else { Vec::new() };
+        let known: std::collections::BTreeMap<NodeId, u64> = known.iter().copied().collect();
+        let mut room = ANSWER_BYTES;
+        let mut fits = |spans: usize| {
+            let size = 256 + 8 * spans;
+            room.checked_sub(size).map(|left| room = left).is_some()
+        };
+        let seals: Vec<_> = seals.into_iter().take_while(|seal| fits(seal.body.slots.spans().len())).collect();
+        let mine = self.record();
+        let all = [(&self.config.me, &mine)].into_iter().chain(self.ledger.records());
+        let newer = all.filter(|(node, signed)| {
+            **node != from && known.get(node).is_none_or(|seq| *seq < signed.body.seq)
+        });
+        let size = |record: &Record| record.held.spans().len() + record.done.spans().len();
+        let records: Vec<_> = newer
+            .map(|(_, signed)| signed.clone())
+            .take_while(|signed| fits(size(&signed.body)))
+            .take(MEMBERS)
+            .collect();
+        // Answered even when there is nothing new: it is a sign of life.
+        self.send(from, Message::Ledger { seals, records });
+    }
+
+    /// A connection is open: the author is greeted, and known members compare ledgers.
+    pub(crate) fn on_up(&mut self, peer: NodeId) {
+        self.heard(peer);
+        if self.author.is_none() && peer == self.config.author_node {
+            self.hello();
+        } else if self.ledger.record(&peer).is_some() {
+            let digest = self.digest();
+            self.send(peer, digest);
+        }
+    }
+
+    /// Takes a record in. It is a sign of its owner's life when it is new: `fresh` when the owner itself has
+    /// just said it, otherwise only as long as nothing speaks against it.
+    pub(crate) fn on_record(&mut self, record: &Signed<Record>, fresh: bool) -> Result<(), Rejection> {
+        let owner = NodeId(record.signer);
+        if owner == self.config.me {
+            return self.on_own_record(record);
+        }
+        let Some(old) = self.ledger.merge_record(record)? else { return Ok(()) };
+        let first = !self.peers.contains_key(&owner);
+        if !self.know(owner) {
+            return Ok(());
+        }
+        let now = self.now;
+        if let Some(peer) = self.peers.get_mut(&owner) {
+            let more = record.body.load.queued > 0 && peer.load.queued == 0;
+            peer.set_load(now, record.body.load);
+            if fresh || (peer.down.is_none() && peer.dead.is_none()) {
+                self.heard(owner);
+            }
+            if more || first {
+                self.look_again();
+            }
+        }
+        if let Some(aside) = self.work.aside.get(&owner) {
+            let body = &record.body;
+            let shown = sets::union([&body.held, &body.done, self.ledger.sealed()]);
+            if sets::minus(&aside.slots, &shown).is_empty() {
+                self.grant_taken(owner);
+            }
+        }
+        if record.body.leaving {
+            self.inherit_from_leaver(owner, &old);
+        }
+        if self.peers.get(&owner).is_some_and(crate::peers::Peer::alive) {
+            self.settle_conflict(owner);
+        }
+        Ok(())
+    }
+
+    /// This node's record of an earlier life may be on its way still: this life's must be newer.
+    fn on_own_record(&mut self, record: &Signed<Record>) -> Result<(), Rejection> {
+        if record.body.seq < self.voice.seq || self.voice.signed.as_ref() == Some(record) {
+            return Ok(());
+        }
+        if record.body.job != self.config.job {
+            return Err(Rejection::OtherJob);
+        }
+        record.verify().map_err(|_| Rejection::Signature)?;
+        self.voice.seq = record.body.seq;
+        self.lease_moved();
+        Ok(())
+    }
+
+    pub(crate) fn on_seal(&mut self, seal: &Signed<Seal>) -> Result<(), Rejection> {
+        if self.author.is_some() {
+            // Its own words come back.
+            return Ok(());
+        }
+        let new = self.ledger.merge_seal(seal)?;
+        if !new.is_empty() {
+            self.drop_sealed(&new);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_close(&mut self, close: &Signed<Close>) -> Result<(), Rejection> {
+        if close.body.job != self.config.job {
+            return Err(Rejection::OtherJob);
+        }
+        if close.signer != self.config.author.0 {
+            return Err(Rejection::Signature);
+        }
+        close.verify().map_err(|_| Rejection::Signature)?;
+        if self.author.is_none() {
+            self.end(close.body.reason);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! The core's edge: what goes in, what comes out. No clock, socket, thread or file is behind either.
+
+use std::time::Duration;
+
+use essaim_jobs::{FailureNote, IntervalSet, Leaf, NodeId};
+
+use crate::message::{Message, Reason};
+
+/// What a member is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A message; the transport vouches for `from` when it came directly. For gossip, `from` is whoever
+    /// passed it on: what counts is the signature inside.
+    Message {
+        /// The sender.
+        from: NodeId,
+        /// What it said.
+        message: Message,
+    },
+    /// The worker has begun this slot.
+    Started {
+        /// The slot.
+        slot: u32,
+    },
+    /// The worker has finished these slots.
+    Finished {
+        /// Each slot with what came out, in any order.
+        results: Vec<(u32, Leaf)>,
+        /// CPU time of all of them together, microseconds.
+        cpu_micros: u64,
+        /// Wall time of all of them added up, microseconds: what a thread was busy for.
+        wall_micros: u64,
+    },
+    /// Author only: the output asked for with [`Output::Collect`] is safe, or cannot be had from that worker.
+    Collected {
+        /// The slot.
+        slot: u32,
+        /// Whose output.
+        worker: NodeId,
+        /// Whether it is safe.
+        safe: bool,
+    },
+    /// A connection to this peer is open.
+    Up(NodeId),
+    /// The last connection to this peer has closed, or it cannot be reached.
+    Down(NodeId),
+    /// From now on this many slots may run at once.
+    Threads(u16),
+    /// Author only: the person takes the job back.
+    Cancel,
+    /// This node leaves the job: it takes no more, and hands back what it has not started.
+    Leave,
+}
+
+/// What a member wants done.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send to one peer.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Send to every member of the job.
+    Gossip(Message),
+    /// Hand these slots to the worker, in this order; each comes back as `Finished` unless stopped.
+    Run(Vec<u32>),
+    /// These slots, handed to the worker before, are not wanted any more; they need not come back.
+    Stop(Vec<u32>),
+    /// Author only: make this output safe, then say [`Input::Collected`].
+    Collect {
+        /// The slot.
+        slot: u32,
+        /// The chunk it runs.
+        chunk: u32,
+        /// Who ran it and, if it is a blob, has it.
+        worker: NodeId,
+        /// The output: `Inline` or `Blob`, never `Failed`.
+        leaf: Leaf,
+    },
+    /// The author has these slots' outputs: they need not be kept here any more.
+    Release(IntervalSet),
+    /// Author only: something that the person should hear of.
+    Notice(Notice),
+    /// The job has ended here; nothing more will come out.
+    Ended(Reason),
+}
+
+/// What the author's person should hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// This chunk is sealed: its output counts.
+    Sealed {
+        /// The chunk.
+        chunk: u32,
+        /// Whose output is taken.
+        worker: NodeId,
+    },
+    /// A chunk failed at a peer.
+    Failed {
+        /// The chunk.
+        chunk: u32,
+        /// The peer.
+        worker: NodeId,
+        /// What happened.
+        note: FailureNote,
+        /// Whether it is tried again; when not, the job has failed.
+        retried: bool,
+    },
+    /// Two peers say different things about one chunk, and the job asks for agreement.
+    Disagreement {
+        /// The chunk.
+        chunk: u32,
+        /// The peers, in the order in which they were heard.
+        workers: Vec<NodeId>,
+    },
+    /// A peer that held slots is gone; the others take them over.
+    Lost {
+        /// The peer.
+        peer: NodeId,
+        /// Slots that it held and had not run.
+        held: u64,
+        /// Slots that it had run (or was known to be running) and whose outputs are lost: work done again.
+        rerun: u64,
+    },
+}
+
+/// What can be seen of a member's ledger, for people and for checkers.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Slots sealed.
+    pub sealed: u64,
+    /// Slots in all.
+    pub slots: u64,
+    /// Messages, or parts of them, that were refused since the start because they broke a rule.
+    pub rejected: u64,
+    /// Things remembered one by one (slots in flight, results kept, votes, grants not acknowledged, members):
+    /// what a checker bounds.
+    pub kept: u64,
+    /// The members known, this one first.
+    pub members: Vec<MemberView>,
+}
+
+/// One member as another sees it.
+#[derive(Clone, Debug)]
+pub struct MemberView {
+    /// Who.
+    pub node: NodeId,
+    /// How it is doing, by its own word.
+    pub load: crate::message::Load,
+    /// Slots it holds that are not sealed.
+    pub held: u64,
+    /// Slots it has run that are not sealed.
+    pub done: u64,
+    /// Whether it is thought to be alive.
+    pub alive: bool,
+    /// Time since it was last heard.
+    pub silent: Duration,
+}

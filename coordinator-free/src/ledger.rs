@@ -1,0 +1,166 @@
+//! The replicated ledger of one job: a page a member, and what is sealed. Merging is commutative, associative
+//! and idempotent, whatever the order, loss or repetition of messages.
+
+use std::collections::BTreeMap;
+
+use essaim_jobs::{AuthorId, IntervalSet, JobId, NodeId, Rows, Signed, encode};
+
+use crate::message::{MEMBERS, Record, Seal};
+use crate::sets;
+
+/// Seals kept to be passed on; one that covers others replaces them.
+const SEALS: usize = 64;
+
+/// Why something that a peer sent was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// It is about another job.
+    #[error("it is about another job")]
+    OtherJob,
+    /// Its signature is wrong, or its signer may not say this.
+    #[error("its signature is wrong, or its signer may not say this")]
+    Signature,
+    /// It names slots that the job does not have.
+    #[error("it names slots that the job does not have")]
+    Slots,
+    /// It answers nothing that was asked, or comes from somebody who has no business to send it.
+    #[error("nobody asked for it")]
+    Unasked,
+    /// The job has as many members as this node can keep in mind.
+    #[error("the job has as many members as can be kept in mind")]
+    Full,
+}
+
+/// One job's ledger.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    job: JobId,
+    author: AuthorId,
+    slots: u32,
+    records: BTreeMap<NodeId, Signed<Record>>,
+    sealed: IntervalSet,
+    seals: Vec<Signed<Seal>>,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new(job: JobId, author: AuthorId, rows: Rows) -> Ledger {
+        Ledger {
+            job,
+            author,
+            slots: rows.slots(),
+            records: BTreeMap::new(),
+            sealed: IntervalSet::new(),
+            seals: Vec::new(),
+        }
+    }
+
+    /// The pages, by their owners.
+    #[must_use]
+    pub fn records(&self) -> &BTreeMap<NodeId, Signed<Record>> {
+        &self.records
+    }
+
+    /// The page of `node`.
+    #[must_use]
+    pub fn record(&self, node: &NodeId) -> Option<&Record> {
+        self.records.get(node).map(|signed| &signed.body)
+    }
+
+    /// The slots that are sealed.
+    #[must_use]
+    pub fn sealed(&self) -> &IntervalSet {
+        &self.sealed
+    }
+
+    /// The seals that together say so, as far as they are kept.
+    #[must_use]
+    pub fn seals(&self) -> &[Signed<Seal>] {
+        &self.seals
+    }
+
+    /// Takes a record in when it is newer than what is known; returns the record that it replaces (an empty
+    /// one when there was none), and `None` when it is not newer.
+    ///
+    /// # Errors
+    /// [`Rejection`] when it is not a valid record of its signer for this job, or there is no room.
+    pub fn merge_record(&mut self, new: &Signed<Record>) -> Result<Option<Record>, Rejection> {
+        let owner = NodeId(new.signer);
+        let known = self.records.get(&owner);
+        if new.body.job != self.job {
+            return Err(Rejection::OtherJob);
+        }
+        if known.is_some_and(|known| known.body.seq > new.body.seq || known.body == new.body) {
+            return Ok(None);
+        }
+        if new.body.held.end() > self.slots || new.body.done.end() > self.slots {
+            return Err(Rejection::Slots);
+        }
+        if known.is_none() && self.records.len() >= MEMBERS {
+            return Err(Rejection::Full);
+        }
+        new.verify().map_err(|_| Rejection::Signature)?;
+        // An owner that says two things under one version is broken or lying: all must still agree on one.
+        let stands = |known: &Signed<Record>| {
+            known.body.seq == new.body.seq && encode(&known.body) < encode(&new.body)
+        };
+        if known.is_some_and(stands) {
+            return Ok(None);
+        }
+        let old = self.records.insert(owner, new.clone());
+        Ok(Some(old.map_or_else(|| Record::empty(self.job), |signed| signed.body)))
+    }
+
+    /// Takes a seal in; returns the slots that were not known to be sealed.
+    ///
+    /// # Errors
+    /// [`Rejection`] when it is not a valid seal of this job's author.
+    pub fn merge_seal(&mut self, new: &Signed<Seal>) -> Result<IntervalSet, Rejection> {
+        if new.body.job != self.job {
+            return Err(Rejection::OtherJob);
+        }
+        if new.body.slots.end() > self.slots {
+            return Err(Rejection::Slots);
+        }
+        let fresh = sets::minus(&new.body.slots, &self.sealed);
+        if fresh.is_empty() {
+            return Ok(fresh);
+        }
+        if new.signer != self.author.0 {
+            return Err(Rejection::Signature);
+        }
+        new.verify().map_err(|_| Rejection::Signature)?;
+        self.sealed = sets::union([&self.sealed, &fresh]);
+        self.seals.retain(|old| !sets::minus(&old.body.slots, &new.body.slots).is_empty());
+        if self.seals.len() == SEALS {
+            self.seals.remove(0);
+        }
+        self.seals.push(new.clone());
+        Ok(fresh)
+    }
+
+    /// The author's own word: these slots are sealed. What is passed on is signed elsewhere.
+    pub(crate) fn seal(&mut self, slots: &IntervalSet) {
+        if slots.spans().len() < 16 {
+            self.sealed.union(slots);
+        } else {
+            self.sealed = sets::union([&self.sealed, slots]);
+        }
+    }
+}
+
+impl Record {
+    /// The record of a member of which nothing is known.
+    #[must_use]
+    pub fn empty(job: JobId) -> Record {
+        Record {
+            job,
+            seq: 0,
+            held: IntervalSet::new(),
+            done: IntervalSet::new(),
+            load: crate::message::Load::default(),
+            leaving: false,
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Who does what, with nobody in charge: the sans-IO heart of essaim.
+//!
+//! A [`Member`] is one node's part in one job. It is told what happened ([`Input`]) and when, and says what is
+//! to be done ([`Output`]): it reads no clock, opens no socket, starts no thread and draws no randomness but
+//! from its seed. The network and the simulator in `tests/sim` drive the same code.
+//!
+//! In short: every slot of a job has an owner, the author's member at first. Whoever runs short asks another
+//! for a part of what it holds (`claim`); what each holds and has run stands in its signed record, and records
+//! merge into a ledger that all members come to share ([`Ledger`]); the dead are inherited from (`recover`);
+//! results go to the author, who makes their outputs safe and seals them (`author`).
+
+#![warn(missing_docs)]
+
+mod author;
+mod claim;
+mod config;
+mod gossip;
+pub mod io;
+pub mod ledger;
+mod member;
+pub mod message;
+mod peers;
+mod recover;
+mod report;
+mod sets;
+mod work;
+
+pub use config::{Config, Tuning};
+pub use io::{Input, MemberView, Notice, Output, View};
+pub use ledger::{Ledger, Rejection};
+pub use member::Member;
+pub use message::{Load, Message, Reason};

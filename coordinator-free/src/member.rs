@@ -1,0 +1,346 @@
+//! One node's state machine for one job: what goes in, what comes out, and the wiring in between.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use essaim_jobs::{IntervalSet, Leaf, NodeId, bounds};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::author::Author;
+use crate::claim::Claim;
+use crate::config::Config;
+use crate::gossip::Voice;
+use crate::io::{Input, MemberView, Output, View};
+use crate::ledger::{Ledger, Rejection};
+use crate::message::{MEMBERS, Message, Reason};
+use crate::peers::Peer;
+use crate::recover::Recover;
+use crate::report::Reporter;
+use crate::work::Work;
+
+/// One node's part in one job.
+///
+/// Feed it with [`Member::handle`], and with [`Member::tick`] when [`Member::deadline`] has come; after each,
+/// carry out all that [`Member::poll`] returns. It never reads a clock and never blocks; the same inputs at the
+/// same times with the same seed give the same outputs, to the byte.
+#[derive(Debug)]
+pub struct Member {
+    pub(crate) config: Config,
+    pub(crate) now: Duration,
+    pub(crate) born: Duration,
+    pub(crate) rng: ChaCha8Rng,
+    pub(crate) out: VecDeque<Output>,
+    pub(crate) ledger: Ledger,
+    pub(crate) peers: BTreeMap<NodeId, Peer>,
+    pub(crate) work: Work,
+    pub(crate) report: Reporter,
+    pub(crate) claim: Claim,
+    pub(crate) voice: Voice,
+    pub(crate) recover: Recover,
+    pub(crate) author: Option<Author>,
+    pub(crate) leaving: bool,
+    pub(crate) ended: bool,
+    pub(crate) rejected: u64,
+}
+
+impl Member {
+    /// A member that begins at `now`, a time on any monotonic scale that all later times are on too. The
+    /// author's member holds every slot; any other one says hello to the author's node.
+    ///
+    /// # Panics
+    /// When the configuration contradicts itself: `me` is not the key's public half, the author's key is not
+    /// the author's, it is there elsewhere than at the author's node, or the engine's tag is too long.
+    #[must_use]
+    pub fn new(config: Config, now: Duration) -> Member {
+        assert_eq!(config.me.0, config.keypair.public(), "the node is its key");
+        assert_eq!(config.author_key.is_some(), config.me == config.author_node, "the author is at its node");
+        assert!(config.engine.len() <= bounds::ENGINE_BYTES, "the engine's tag is too long for a receipt");
+        let author = config.author_key.clone().map(|key| {
+            assert_eq!(key.public(), config.author.0, "the author is its key");
+            Author::new(key, config.rows)
+        });
+        let mut member = Member {
+            now,
+            born: now,
+            rng: ChaCha8Rng::from_seed(config.seed),
+            out: VecDeque::new(),
+            ledger: Ledger::new(config.job, config.author, config.rows),
+            peers: BTreeMap::new(),
+            work: Work::new(config.rows, config.threads, &config.tuning),
+            report: Reporter::new(config.job, config.engine.clone(), &config.tuning),
+            claim: Claim::new(&config),
+            voice: Voice::new(now, config.incarnation),
+            recover: Recover::new(now),
+            author,
+            leaving: false,
+            ended: false,
+            rejected: 0,
+            config,
+        };
+        if member.author.is_some() {
+            member.work.adopt(&(0..member.config.rows.slots()).into(), false);
+        } else {
+            let author_node = member.config.author_node;
+            member.know(author_node);
+        }
+        member.lease_moved();
+        member.settle();
+        member
+    }
+
+    /// Takes one input in. `now` must not go back; where it does, it is taken to stand still.
+    pub fn handle(&mut self, now: Duration, input: Input) {
+        self.now = self.now.max(now);
+        if self.ended {
+            return;
+        }
+        match input {
+            Input::Message { from, message } => {
+                if let Err(_rejection) = self.on_message(from, message) {
+                    self.rejected += 1;
+                }
+            }
+            // Nothing follows from it, and it comes once a slot.
+            Input::Started { slot } => return self.work.started(self.now, slot),
+            Input::Finished { results, cpu_micros, wall_micros } => {
+                self.on_finished(results, cpu_micros, wall_micros);
+            }
+            Input::Collected { slot, worker, safe } => self.on_collected(slot, worker, safe),
+            Input::Up(peer) => self.on_up(peer),
+            Input::Down(peer) => {
+                let now = self.now;
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.down.get_or_insert(now);
+                }
+            }
+            Input::Threads(threads) => {
+                self.work.set_threads(threads);
+                self.lease_moved();
+            }
+            Input::Cancel => self.close(Reason::Cancelled),
+            Input::Leave => self.leave(),
+        }
+        self.settle();
+    }
+
+    /// The next output, in the order in which they are to be carried out.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When [`Member::tick`] is to be called; `None` once the job has ended here.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        if self.ended {
+            return None;
+        }
+        let urgent = self.work.startable() == 0;
+        [self.claim_deadline(), self.report.deadline(urgent), self.seal_deadline()]
+            .into_iter()
+            .flatten()
+            .chain([self.gossip_at(), self.voice.digest_at, self.recover.pulse_at])
+            .min()
+    }
+
+    /// Does what is due. Calling it early or late does no harm.
+    pub fn tick(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+        if self.ended {
+            return;
+        }
+        self.expire_asking();
+        self.pulse();
+        self.compare();
+        self.settle();
+    }
+
+    /// What this member knows.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let sealed = self.ledger.sealed();
+        let mut members = vec![MemberView {
+            node: self.config.me,
+            load: self.work.load(),
+            held: self.work.held.len(),
+            done: self.work.done.len(),
+            alive: true,
+            silent: Duration::ZERO,
+        }];
+        for (node, signed) in self.ledger.records() {
+            let Some(peer) = self.peers.get(node) else { continue };
+            members.push(MemberView {
+                node: *node,
+                load: peer.load,
+                held: crate::sets::minus(&signed.body.held, sealed).len(),
+                done: crate::sets::minus(&signed.body.done, sealed).len(),
+                alive: peer.alive(),
+                silent: self.now.saturating_sub(peer.heard),
+            });
+        }
+        let votes = self.author.as_ref().map_or(0, Author::len);
+        let kept = [self.work.flight.len(), self.work.aside.len(), self.report.len(), self.peers.len(), votes];
+        View {
+            sealed: sealed.len(),
+            slots: u64::from(self.config.rows.slots()),
+            rejected: self.rejected,
+            kept: kept.iter().sum::<usize>() as u64,
+            members,
+        }
+    }
+
+    /// The slots known to be sealed, for checkers.
+    #[must_use]
+    pub fn sealed(&self) -> &IntervalSet {
+        self.ledger.sealed()
+    }
+
+    fn on_message(&mut self, from: NodeId, message: Message) -> Result<(), Rejection> {
+        if from == self.config.me {
+            return Err(Rejection::Unasked);
+        }
+        self.heard(from);
+        match message {
+            Message::Record(record) => self.on_record(&record, true),
+            Message::Seal(seal) => self.on_seal(&seal),
+            Message::Close(close) => self.on_close(&close),
+            Message::Digest { sealed, records } => {
+                self.on_digest(from, sealed, &records);
+                Ok(())
+            }
+            Message::Ledger { seals, records } => {
+                seals.iter().try_for_each(|seal| self.on_seal(seal))?;
+                records.iter().try_for_each(|record| self.on_record(record, NodeId(record.signer) == from))
+            }
+            Message::Split { ask, load } => self.on_split(from, ask, load),
+            Message::Grant { ask, slots } => self.on_grant(from, ask, &slots),
+            Message::Taken { ask } => {
+                self.on_taken(from, ask);
+                Ok(())
+            }
+            Message::Duplicate { ask, slots } => self.on_duplicate(from, ask, &slots),
+            Message::Nothing { ask, load } => self.on_nothing(from, ask, load),
+            Message::Results(results) => self.on_results(from, &results),
+            Message::Counted { slots } => {
+                if from != self.config.author_node {
+                    return Err(Rejection::Unasked);
+                }
+                self.report.counted(self.now, &slots);
+                Ok(())
+            }
+        }
+    }
+
+    fn on_finished(&mut self, results: Vec<(u32, Leaf)>, cpu_micros: u64, wall_micros: u64) {
+        let count = results.len().max(1);
+        self.work.measure(count, wall_micros);
+        for (slot, leaf) in results {
+            if slot >= self.config.rows.slots() || self.ledger.sealed().contains(slot) {
+                continue;
+            }
+            if self.work.finished(slot, matches!(leaf, Leaf::Failed(_))) {
+                self.report.add(slot, leaf, cpu_micros / count as u64);
+            }
+        }
+        self.load_changed();
+    }
+
+    /// What may follow from any input: run, ask, report, gossip, end. Each part is cheap when it has nothing
+    /// to do.
+    pub(crate) fn settle(&mut self) {
+        if self.ended {
+            return;
+        }
+        if !self.leaving {
+            let run = self.work.refill();
+            if !run.is_empty() {
+                self.out.push_back(Output::Run(run));
+            }
+            self.ask();
+        }
+        let urgent = self.work.startable() == 0;
+        for results in self.report.due(self.now, urgent, &self.config.keypair) {
+            if self.author.is_some() {
+                let me = self.config.me;
+                results.iter().for_each(|(slot, leaf)| self.on_result(me, slot, leaf));
+            } else {
+                self.send(self.config.author_node, Message::Results(results));
+            }
+        }
+        self.speak();
+        self.spread_seals();
+        if self.leaving && self.work.flight.is_empty() && self.work.aside.is_empty() && self.report.len() == 0 {
+            self.end(Reason::Done);
+        }
+    }
+
+    /// Leaves the job: what is not started is for others. The author stays, and only lends no more threads.
+    fn leave(&mut self) {
+        if self.author.is_some() {
+            self.work.set_threads(0);
+        } else {
+            self.leaving = true;
+            self.hand_back();
+        }
+        self.lease_moved();
+    }
+
+    /// Drops what is not started, where a leaving member has got some.
+    pub(crate) fn hand_back(&mut self) {
+        let (_, stop) = self.work.give_up(&self.work.unstarted());
+        self.stop(stop);
+    }
+
+    pub(crate) fn end(&mut self, reason: Reason) {
+        let all: IntervalSet = (0..self.config.rows.slots()).into();
+        let stop = self.work.sealed(&all);
+        self.stop(stop);
+        self.release(&all);
+        self.out.push_back(Output::Ended(reason));
+        self.ended = true;
+    }
+
+    /// These slots are sealed: drops all that is kept of them here.
+    pub(crate) fn drop_sealed(&mut self, slots: &IntervalSet) {
+        let stop = self.work.sealed(slots);
+        self.stop(stop);
+        self.release(slots);
+        self.load_changed();
+    }
+
+    fn release(&mut self, slots: &IntervalSet) {
+        let released = self.report.drop_sealed(slots);
+        if !released.is_empty() {
+            self.out.push_back(Output::Release(released));
+        }
+    }
+
+    pub(crate) fn stop(&mut self, slots: Vec<u32>) {
+        if !slots.is_empty() {
+            self.out.push_back(Output::Stop(slots));
+        }
+    }
+
+    pub(crate) fn send(&mut self, to: NodeId, message: Message) {
+        self.out.push_back(Output::Send { to, message });
+    }
+
+    /// Remembers `node` as somebody; false where there is no room for more.
+    pub(crate) fn know(&mut self, node: NodeId) -> bool {
+        if self.peers.contains_key(&node) {
+            return true;
+        }
+        if node == self.config.me || self.peers.len() >= MEMBERS {
+            return false;
+        }
+        let (low, high) = self.config.tuning.silence;
+        let limit = low + (high - low).mul_f64(self.chance());
+        self.peers.insert(node, Peer::new(self.now, limit));
+        true
+    }
+
+    /// A number from 0 up to 1.
+    pub(crate) fn chance(&mut self) -> f64 {
+        (self.rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}

@@ -1,0 +1,88 @@
+//! The other members as this one sees them: alive or dead, how loaded, and what stands between us.
+
+use std::time::Duration;
+
+use crate::message::Load;
+
+/// The most of anything that a peer may say of itself; beyond it is not believed.
+const MOST_THREADS: u16 = 4_096;
+
+/// One other member.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// When it was last heard.
+    pub(crate) heard: Duration,
+    /// How long it may be silent before it is dead.
+    pub(crate) limit: Duration,
+    /// When its last connection closed, if it has not been heard since.
+    pub(crate) down: Option<Duration>,
+    /// When it was found dead, if it has not been heard since.
+    pub(crate) dead: Option<Duration>,
+    /// Its load by its own word, and when that was heard.
+    pub(crate) load: Load,
+    pub(crate) load_at: Duration,
+    /// It is not asked before.
+    pub(crate) skip_until: Duration,
+    /// The asking that it has not answered yet, and when that was sent.
+    pub(crate) asked: Option<(u64, Duration)>,
+    /// The last grant of its that was taken.
+    pub(crate) taken: Option<u64>,
+    /// The last asking of its own that was answered.
+    pub(crate) answered: u64,
+    /// When it was last asked for a sign of life.
+    pub(crate) probed: Duration,
+}
+
+impl Peer {
+    pub(crate) fn new(now: Duration, limit: Duration) -> Peer {
+        Peer {
+            heard: now,
+            limit,
+            down: None,
+            dead: None,
+            load: Load::default(),
+            load_at: now,
+            skip_until: Duration::ZERO,
+            asked: None,
+            taken: None,
+            answered: 0,
+            probed: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn alive(&self) -> bool {
+        self.dead.is_none()
+    }
+
+    /// Takes in what it says of its load. More to take than before makes it worth asking again.
+    pub(crate) fn set_load(&mut self, now: Duration, load: Load) {
+        let load = clamp(load);
+        if load.queued > self.load.queued || load.blocked > self.load.blocked {
+            self.skip_until = Duration::ZERO;
+        }
+        self.load = load;
+        self.load_at = now;
+    }
+
+    /// Slots that it probably still has queued, given how fast it works.
+    pub(crate) fn queued(&self, now: Duration) -> u32 {
+        let Load { threads, slot_micros, queued, blocked, .. } = self.load;
+        if slot_micros == 0 || threads == 0 {
+            return queued;
+        }
+        let elapsed = now.saturating_sub(self.load_at).as_micros();
+        let run = elapsed * u128::from(threads) / u128::from(slot_micros);
+        queued.saturating_sub(u32::try_from(run).unwrap_or(u32::MAX)).max(blocked)
+    }
+}
+
+/// Keeps a peer's word within reason.
+pub(crate) fn clamp(load: Load) -> Load {
+    Load { threads: load.threads.min(MOST_THREADS), blocked: load.blocked.min(load.queued), ..load }
+}
+
+/// Slots a second, given how long a slot takes where the member does not know yet.
+pub(crate) fn rate(load: &Load, assumed_micros: u32) -> f64 {
+    let micros = if load.slot_micros == 0 { assumed_micros.max(1) } else { load.slot_micros };
+    f64::from(load.threads) * 1e6 / f64::from(micros)
+}

@@ -1,0 +1,320 @@
+//! Inherit from the dead: who is alive, who takes over what nobody holds, and who yields where two hold one.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use essaim_jobs::{IntervalSet, NodeId};
+
+use crate::io::{Notice, Output};
+use crate::member::Member;
+use crate::message::{Message, Reason, Record};
+use crate::sets;
+
+/// Time between two looks for orphans.
+const LOOK_GAP: Duration = Duration::from_secs(1);
+/// Deaths within this time are one event.
+const TOGETHER: Duration = Duration::from_secs(3);
+/// From this size of the group on, many deaths at once are taken for a partition.
+const GROUP: usize = 4;
+/// Two holders of neighbouring slots settle them in blocks of this many.
+const BLOCK: u32 = 64;
+/// A member silent for so long is asked for a sign of life.
+const PROBE_AFTER: Duration = Duration::from_secs(2);
+
+/// What a member remembers between two looks.
+#[derive(Clone, Debug)]
+pub(crate) struct Recover {
+    pub(crate) pulse_at: Duration,
+    look_at: Duration,
+    /// What nobody alive held at the last looks.
+    orphans: VecDeque<IntervalSet>,
+    /// When members were found dead lately.
+    deaths: VecDeque<Duration>,
+}
+
+impl Recover {
+    pub(crate) fn new(now: Duration) -> Recover {
+        Recover { pulse_at: now, look_at: now, orphans: VecDeque::new(), deaths: VecDeque::new() }
+    }
+}
+
+impl Member {
+    /// A sign of life.
+    pub(crate) fn heard(&mut self, node: NodeId) {
+        let now = self.now;
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.heard = now;
+            peer.down = None;
+            peer.dead = None;
+        }
+    }
+
+    /// Looks after the living and the dead, a few times a second.
+    pub(crate) fn pulse(&mut self) {
+        if self.now < self.recover.pulse_at {
+            return;
+        }
+        self.recover.pulse_at = self.now + self.config.tuning.pulse;
+        self.expire_grants();
+        self.work.refresh();
+        if cfg!(debug_assertions) {
+            self.work.check();
+        }
+        if self.author_is_gone() {
+            return self.end(Reason::Cancelled);
+        }
+        let patience = self.patience();
+        let gone = |peer: &crate::peers::Peer| {
+            let down = peer.down.is_some_and(|since| self.now >= since + patience);
+            peer.alive() && (down || self.now >= peer.heard + peer.limit)
+        };
+        let dead: Vec<NodeId> =
+            self.peers.iter().filter(|(_, peer)| gone(peer)).map(|(node, _)| *node).collect();
+        for node in &dead {
+            self.dies(*node);
+        }
+        self.probe();
+        if !dead.is_empty() {
+            self.inherit();
+        }
+        if self.now >= self.recover.look_at {
+            self.recover.look_at = self.now + LOOK_GAP;
+            self.inherit();
+            self.adopt_orphans();
+        }
+    }
+
+    /// Jobs do not outlive their author yet.
+    fn author_is_gone(&self) -> bool {
+        let author = self.peers.get(&self.config.author_node);
+        author.is_some_and(|peer| self.now >= peer.heard.max(self.born) + self.config.tuning.author_silence)
+    }
+
+    fn dies(&mut self, node: NodeId) {
+        let now = self.now;
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.dead = Some(now);
+        }
+        self.recover.deaths.push_back(now);
+        while self.recover.deaths.front().is_some_and(|at| *at + TOGETHER < now) {
+            self.recover.deaths.pop_front();
+        }
+        self.grant_failed(node);
+        self.skip(node);
+        let Some(author) = &self.author else { return };
+        let Some(record) = self.ledger.record(&node) else { return };
+        let held = sets::minus(&record.held, self.ledger.sealed());
+        let run = held.intersection(&record.done);
+        let safe = run.iter().filter(|slot| author.has_vote(node, self.config.rows.chunk(*slot))).count();
+        let running = u64::from(record.load.running).min(held.len() - run.len());
+        if !held.is_empty() {
+            let (held, rerun) = (held.len() - run.len() - running, run.len() - safe as u64 + running);
+            self.out.push_back(Output::Notice(Notice::Lost { peer: node, held, rerun }));
+        }
+    }
+
+    /// Asks those who have been silent for long whether they are still there.
+    fn probe(&mut self) {
+        let silent = |peer: &crate::peers::Peer| {
+            let last = peer.heard.max(peer.probed);
+            peer.alive() && peer.down.is_none() && self.now >= last + PROBE_AFTER.min(peer.limit / 2)
+        };
+        let probed: Vec<NodeId> =
+            self.peers.iter().filter(|(_, peer)| silent(peer)).map(|(node, _)| *node).collect();
+        for node in probed {
+            if let Some(peer) = self.peers.get_mut(&node) {
+                peer.probed = self.now;
+            }
+            let digest = self.digest();
+            self.send(node, digest);
+        }
+    }
+
+    /// More members than chance would take have vanished together.
+    fn partitioned(&self) -> bool {
+        let deaths = self.recover.deaths.iter().filter(|at| **at + TOGETHER >= self.now).count();
+        let group = self.peers.values().filter(|peer| peer.alive()).count() + 1 + deaths;
+        let many = deaths * 100 > group * self.config.tuning.partition_percent as usize;
+        group >= GROUP && deaths >= 2 && many
+    }
+
+    /// All that members thought alive hold, this one's included.
+    fn held_by_the_living(&self) -> IntervalSet {
+        let living = self.ledger.records().iter().filter(|(node, _)| self.is_alive(node));
+        sets::union(living.map(|(_, signed)| &signed.body.held).chain([&self.work.held]))
+    }
+
+    fn is_alive(&self, node: &NodeId) -> bool {
+        self.peers.get(node).is_some_and(crate::peers::Peer::alive)
+    }
+
+    /// Whether this member is the one to take over from `from`: the lowest hash among those who can run
+    /// anything, the author when there is none.
+    fn is_heir(&self, from: &[u8; 32]) -> bool {
+        let me = self.config.me;
+        if self.leaving {
+            return false;
+        }
+        let others = self.peers.iter().filter(|(node, peer)| {
+            let stays = self.ledger.record(node).is_some_and(|record| !record.leaving);
+            peer.alive() && peer.down.is_none() && stays && peer.load.threads > 0 && node.0 != *from
+        });
+        let mut others = others.map(|(node, _)| rendezvous(from, node)).peekable();
+        if self.work.threads() == 0 {
+            return self.author.is_some() && others.peek().is_none();
+        }
+        let mine = rendezvous(from, &me);
+        others.all(|hash| mine < hash)
+    }
+
+    /// Takes over from the dead what is this member's to take.
+    fn inherit(&mut self) {
+        let dead = |(node, _): &(&NodeId, &_)| !self.is_alive(node);
+        let left: Vec<(NodeId, IntervalSet)> = self
+            .ledger
+            .records()
+            .iter()
+            .filter(dead)
+            .map(|(node, signed)| (*node, sets::minus(&signed.body.held, self.ledger.sealed())))
+            .filter(|(_, left)| !left.is_empty())
+            .collect();
+        if left.is_empty() {
+            return;
+        }
+        let (held, parked) = (self.held_by_the_living(), self.partitioned());
+        for (node, left) in left {
+            let left = sets::minus(&left, &held);
+            if !left.is_empty() && self.is_heir(&node.0) {
+                self.take_over(&left, parked);
+            }
+        }
+    }
+
+    /// Takes over what no living member has held for a while, wherever it went.
+    fn adopt_orphans(&mut self) {
+        if self.author.is_none() && self.ledger.record(&self.config.author_node).is_none() {
+            // Nothing is known yet of who holds what.
+            return;
+        }
+        let claimed = sets::union([self.ledger.sealed(), &self.held_by_the_living()]);
+        let orphans = sets::minus(&(0..self.config.rows.slots()).into(), &claimed);
+        let looks = (self.config.tuning.orphan_grace.as_millis() / LOOK_GAP.as_millis()) as usize;
+        let ripe = self.recover.orphans.iter().fold(orphans.clone(), |ripe, seen| ripe.intersection(seen));
+        let enough = self.recover.orphans.len() >= looks;
+        self.recover.orphans.push_back(orphans);
+        if self.recover.orphans.len() > looks {
+            self.recover.orphans.pop_front();
+        }
+        if !enough || ripe.is_empty() {
+            return;
+        }
+        let dead = self.ledger.records().iter().filter(|(node, _)| !self.is_alive(node));
+        let of_the_dead = sets::union(dead.map(|(_, signed)| &signed.body.held));
+        let nobodys = sets::minus(&ripe, &of_the_dead);
+        if !nobodys.is_empty() && self.is_heir(&[0; 32]) {
+            self.take_over(&nobodys, false);
+        }
+    }
+
+    /// A leaving member has handed back what it had not started: it is orphaned at once.
+    pub(crate) fn inherit_from_leaver(&mut self, node: NodeId, old: &Record) {
+        let Some(new) = self.ledger.record(&node).filter(|record| record.leaving) else { return };
+        let freed = sets::minus(&sets::minus(&old.held, &new.held), self.ledger.sealed());
+        let freed = sets::minus(&freed, &self.held_by_the_living());
+        if !freed.is_empty() && self.is_heir(&node.0) {
+            self.take_over(&freed, false);
+        }
+    }
+
+    /// Another living member says that it holds slots that this one holds too: one of the two yields what it
+    /// has not started.
+    pub(crate) fn settle_conflict(&mut self, other: NodeId) {
+        let Some(theirs) = self.ledger.record(&other).filter(|record| sets::meet(&record.held, &self.work.held))
+        else {
+            return;
+        };
+        let (held, done) = (theirs.held.clone(), theirs.done.clone());
+        let mut ignored = self.fresh();
+        if let Some(distrusted) = self.author.as_ref().and_then(|author| author.distrusted(&other)) {
+            ignored.union(distrusted);
+        }
+        let both = sets::minus(&held, &ignored);
+        if other == self.config.author_node {
+            self.relinquish(&both);
+        }
+        let both = both.intersection(&self.work.unstarted());
+        let mut lost = both.intersection(&done);
+        for span in sets::minus(&both, &done).spans() {
+            let mut start = span.start;
+            while start < span.end {
+                let end = span.end.min((start / BLOCK + 1) * BLOCK);
+                let place = place_of(start / BLOCK);
+                if rendezvous(&place, &other) < rendezvous(&place, &self.config.me) {
+                    lost.insert(start..end);
+                }
+                start = end;
+            }
+        }
+        if !lost.is_empty() {
+            let (_, stop) = self.work.give_up(&lost);
+            self.stop(stop);
+            self.lease_moved();
+        }
+    }
+
+    /// The author holds slots that were run here: it wants them run elsewhere. What succeeded is still offered.
+    fn relinquish(&mut self, slots: &IntervalSet) {
+        let wanted = slots.intersection(&self.work.held).intersection(&self.work.done);
+        if wanted.is_empty() {
+            return;
+        }
+        let failed = self.report.failed(&wanted);
+        self.report.forget(&failed);
+        self.work.held = sets::minus(&self.work.held, &wanted);
+        self.work.done = sets::minus(&self.work.done, &failed);
+        self.lease_moved();
+    }
+
+    /// Asks one random living member what it knows that is not known here; the author, as long as nothing is
+    /// known of it.
+    pub(crate) fn compare(&mut self) {
+        if self.now < self.voice.digest_at {
+            return;
+        }
+        self.voice.digest_at = self.now + self.config.tuning.digest_gap;
+        let author = self.config.author_node;
+        if self.author.is_none() && self.ledger.record(&author).is_none() {
+            return self.hello();
+        }
+        let alive: Vec<NodeId> =
+            self.peers.iter().filter(|(_, peer)| peer.alive()).map(|(node, _)| *node).collect();
+        if alive.is_empty() {
+            return;
+        }
+        let chosen = alive[(self.chance() * alive.len() as f64) as usize];
+        let digest = self.digest();
+        self.send(chosen, digest);
+    }
+
+    /// Shows itself to the author, and asks for the ledger.
+    pub(crate) fn hello(&mut self) {
+        let (author, record) = (self.config.author_node, self.record());
+        self.send(author, Message::Record(record));
+        let digest = self.digest();
+        self.send(author, digest);
+    }
+}
+
+/// Highest-random-weight hashing: all who know the same members agree on who has the lowest value.
+fn rendezvous(place: &[u8; 32], node: &NodeId) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("essaim 2026 rendezvous v1");
+    hasher.update(place).update(&node.0);
+    *hasher.finalize().as_bytes()
+}
+
+/// The place on which two holders of a block of slots are compared.
+fn place_of(block: u32) -> [u8; 32] {
+    let mut place = [0; 32];
+    place[..4].copy_from_slice(&block.to_le_bytes());
+    place
+}

@@ -1,0 +1,76 @@
+//! ed25519 signatures with domain separation: a signature on one kind of statement is never valid on another.
+
+use std::fmt;
+
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+
+use crate::wire::encode;
+
+/// A statement that can be signed.
+pub trait Signable: Serialize {
+    /// Sets this kind of statement apart from every other; includes its version.
+    const DOMAIN: &'static str;
+}
+
+/// A secret key and its public half. The 32 bytes of its seed come from outside: nothing here draws randomness.
+#[derive(Clone)]
+pub struct Keypair(SigningKey);
+
+impl Keypair {
+    /// The key that `seed` determines.
+    #[must_use]
+    pub fn from_seed(seed: &[u8; 32]) -> Keypair {
+        Keypair(SigningKey::from_bytes(seed))
+    }
+
+    /// The public half, 32 bytes.
+    #[must_use]
+    pub fn public(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
+    }
+}
+
+impl fmt::Debug for Keypair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keypair(secret)")
+    }
+}
+
+/// A signature that does not fit its statement and signer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signature does not fit the statement and its signer")]
+pub struct SignatureError;
+
+/// A statement, who made it, and the signature that proves it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed<T> {
+    /// What is stated.
+    pub body: T,
+    /// The public key of who states it.
+    pub signer: [u8; 32],
+    halves: [[u8; 32]; 2],
+}
+
+impl<T: Signable> Signed<T> {
+    /// Signs `body` with `keypair`.
+    #[must_use]
+    pub fn sign(body: T, keypair: &Keypair) -> Signed<T> {
+        let signature = keypair.0.sign(&digest(&body));
+        Signed { body, signer: keypair.public(), halves: [*signature.r_bytes(), *signature.s_bytes()] }
+    }
+
+    /// Checks the signature; whether the signer may state this is for the caller to judge.
+    ///
+    /// # Errors
+    /// [`SignatureError`] when it does not fit, or the signer is no valid key.
+    pub fn verify(&self) -> Result<(), SignatureError> {
+        let key = VerifyingKey::from_bytes(&self.signer).map_err(|_| SignatureError)?;
+        let signature = Signature::from_components(self.halves[0], self.halves[1]);
+        key.verify_strict(&digest(&self.body), &signature).map_err(|_| SignatureError)
+    }
+}
+
+fn digest<T: Signable>(body: &T) -> [u8; 32] {
+    blake3::derive_key(T::DOMAIN, &encode(body))
+}

@@ -1,0 +1,107 @@
+//! A blob's bytes, wherever they are kept: shared by the network, which sends them, and the store, which
+//! keeps them.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// Bytes in memory, or a stretch of a file that is read only when they are needed.
+#[derive(Clone, Debug)]
+pub enum Blob {
+    /// The bytes themselves.
+    Memory(Bytes),
+    /// `len` bytes of `file`, from `offset` on. The file must not change while this lives.
+    File {
+        /// The open file; its own position is neither used nor moved on Unix.
+        file: Arc<File>,
+        /// Where the blob begins, in bytes.
+        offset: u64,
+        /// How long it is, in bytes.
+        len: u64,
+    },
+}
+
+impl Blob {
+    /// Bytes of the blob.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Blob::Memory(bytes) => bytes.len() as u64,
+            Blob::File { len, .. } => *len,
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `len` bytes from `at` on, fewer where the blob ends earlier. Reads the file, where it is one: call
+    /// it where blocking is allowed.
+    ///
+    /// # Errors
+    /// The file's, and [`io::ErrorKind::UnexpectedEof`] when it is shorter than it should be.
+    pub fn read(&self, at: u64, len: usize) -> io::Result<Bytes> {
+        let end = at.saturating_add(len as u64).min(self.len());
+        let at = at.min(end);
+        match self {
+            // Both are within the length of bytes in memory, so both fit a usize.
+            Blob::Memory(bytes) => Ok(bytes.slice(at as usize..end as usize)),
+            Blob::File { file, offset, .. } => {
+                let mut piece = vec![0; (end - at) as usize];
+                read_exact_at(file, &mut piece, offset.saturating_add(at))?;
+                Ok(piece.into())
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, into: &mut [u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, into, at)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut into: &mut [u8], mut at: u64) -> io::Result<()> {
+    while !into.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, into, at)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                into = &mut into[n..];
+                at += n as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_stretch_of_a_file_reads_as_the_same_bytes_in_memory() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let in_file = Blob::File { file: Arc::new(file), offset: 16, len: 200 };
+        let in_memory = Blob::Memory(Bytes::copy_from_slice(&bytes[16..216]));
+        for (at, len) in [(0, 200), (0, 0), (7, 13), (190, 50), (200, 1), (u64::MAX, 9)] {
+            assert_eq!(in_file.read(at, len).unwrap(), in_memory.read(at, len).unwrap(), "{at} {len}");
+        }
+        assert_eq!(in_file.len(), in_memory.len());
+    }
+
+    #[test]
+    fn a_file_that_is_too_short_is_an_error() {
+        let blob = Blob::File { file: Arc::new(tempfile::tempfile().unwrap()), offset: 0, len: 1 };
+        assert_eq!(blob.read(0, 1).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

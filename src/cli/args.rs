@@ -1,0 +1,207 @@
+//! What can be written on the command line, and the help that teaches it.
+
+use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use libp2p::Multiaddr;
+
+use crate::net::{PeerAddr, SwarmName};
+
+/// Run programs on every machine of a swarm. Nobody is in charge.
+#[derive(Debug, Parser)]
+#[command(
+    name = "essaim",
+    version,
+    about = "Run a program on every machine of a swarm, with nobody in charge.",
+    after_help = "\
+Examples:
+  essaim join                                    lend this machine's cores, here and on the LAN
+  essaim run wordcount.wasm corpus.txt           split a text by lines, run the pieces everywhere
+  essaim run examples/primes 0..100_000_000      a folder with a Cargo.toml is built first
+  essaim run simulate.wasm ::: 1 2 3 4           one piece of work for each value
+  essaim peers                                   who lends what
+
+`essaim help run` says more. Options on this page go before or after the verb."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Global {
+    /// Folder for this node's keys and scratch files; one node at a time [default: the first free one of this user]
+    #[arg(long, global = true, value_name = "DIR", env = "ESSAIM_HOME")]
+    pub home: Option<PathBuf>,
+    /// Swarm to be in; peers of different swarms never meet
+    #[arg(long, global = true, value_name = "NAME", env = "ESSAIM_SWARM", default_value = "public")]
+    pub swarm: SwarmName,
+    /// A peer to begin with: HOST:PORT or a multiaddress; may be repeated
+    #[arg(long = "peer", global = true, value_name = "ADDR")]
+    pub peers: Vec<PeerAddr>,
+    /// Address to listen on, as /ip4/0.0.0.0/tcp/4001; may be repeated [default: all, at free ports]
+    #[arg(long, global = true, value_name = "ADDR")]
+    pub listen: Vec<Multiaddr>,
+    /// Do not look for peers on this machine and its LAN
+    #[arg(long, global = true)]
+    pub no_mdns: bool,
+    /// Say everything as JSON, a line an event, on stderr (`peers`: on stdout)
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Say what goes on underneath, on stderr; twice for more
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Lend this machine's cores to the swarm
+    Join(Join),
+    /// Run a program over the swarm, and get its output
+    Run(Box<Run>),
+    /// List the peers that lend their cores
+    Peers(Peers),
+}
+
+/// Lend this machine's cores to the swarm until Ctrl-C.
+///
+/// Programs of others run as WebAssembly: no files, no network, no processes, limited memory and time. Their
+/// authors see only what their programs print.
+#[derive(Debug, Args)]
+pub struct Join {
+    /// How many cores to lend [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub cpus: Option<u16>,
+}
+
+/// List the peers that lend their cores, found through the DHT.
+#[derive(Debug, Args)]
+pub struct Peers {
+    /// How long to look
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub within: Duration,
+}
+
+/// Run a program over the swarm, and get its output.
+///
+/// The input is cut into chunks; each is given to the program on its standard input, somewhere in the swarm; what
+/// it prints comes back in the order of the input. A program made with the kit `essaim-guest` can fold its outputs
+/// into one result; that is then what is printed.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "essaim run [OPTIONS] PROGRAM [INPUT]... [-- ARGS]...\n       \
+                      essaim run [OPTIONS] PROGRAM [-- ARGS]... ::: VALUES...",
+    after_help = "\
+Examples:
+  essaim run wordcount.wasm < corpus.txt
+  essaim run examples/mandelbrot 0..1080 > mandelbrot.png
+  essaim run --per-file thumbnail.wasm photos/*.jpg
+  essaim run fold.wasm ::: 1 2 3 4               four chunks: 1, 2, 3 and 4
+  essaim run model.wasm ::: a b ::: 1 2          four chunks: a1, a2, b1 and b2, parted by a TAB
+  essaim run grep.wasm corpus.txt -- -i honey    what follows -- are the program's arguments
+
+Exit status: 0 if every chunk came back; 1 if not; 2 for a wrong use; 130 after Ctrl-C."
+)]
+pub struct Run {
+    /// A .wasm or .wat file (a WASI command), or the folder of a Rust program, which is built first
+    #[arg(value_name = "PROGRAM")]
+    pub program: PathBuf,
+    /// Text files, split by lines; `-` or nothing for standard input; or a range of integers such as 0..1000
+    #[arg(value_name = "INPUT")]
+    pub inputs: Vec<OsString>,
+    /// About how many bytes (1M, 64KiB) or, of a range, integers a chunk has [default: by the input's size]
+    #[arg(long, value_name = "SIZE", value_parser = block)]
+    pub block: Option<NonZeroU64>,
+    /// Make each file one chunk, whatever is in it
+    #[arg(long)]
+    pub per_file: bool,
+    /// How many cores of this machine work, too; 0 for none [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1024))]
+    pub cpus: Option<u16>,
+    /// How many different peers run each chunk; their outputs must agree
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub copies: u8,
+    /// How long a chunk may run
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+    /// How much memory a chunk may use
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = bytes)]
+    pub memory: u64,
+    /// How much a chunk may print
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = bytes)]
+    pub output: u64,
+    /// How often a chunk that failed is tried again, at another peer
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub retries: u32,
+    /// Set an environment variable for the program; may be repeated
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub env: Vec<(String, String)>,
+    /// Print the chunks' outputs as they are, even if the program can fold them
+    #[arg(long)]
+    pub no_reduce: bool,
+    /// Say what would be run, and do not run it
+    #[arg(long)]
+    pub dry_run: bool,
+    /// What came after `:::`, not split into lists yet.
+    #[arg(skip)]
+    pub parameters: Option<Vec<OsString>>,
+    /// What came after `--`.
+    #[arg(skip)]
+    pub args: Vec<String>,
+}
+
+/// Parses the words of the command line. `:::` and `--` are taken off first: what follows them is not for clap.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<(Global, Command), clap::Error> {
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    let fence = |words: &[OsString], word: &str| words.iter().position(|w| w.as_os_str() == OsStr::new(word));
+    let parameters = fence(&words, ":::").map(|at| words.split_off(at).split_off(1));
+    let arguments = fence(&words, "--").map(|at| words.split_off(at).split_off(1));
+    let mut command = Cli::command();
+    let mut matches = command.try_get_matches_from_mut(words)?;
+    let mut cli = Cli::from_arg_matches_mut(&mut matches)?;
+    match &mut cli.command {
+        Command::Run(run) => {
+            let arguments = arguments.unwrap_or_default().into_iter().map(OsString::into_string);
+            run.args = arguments.collect::<Result<_, _>>().map_err(|word| {
+                command.error(ErrorKind::InvalidUtf8, format!("the argument {word:?} is not UTF-8"))
+            })?;
+            run.parameters = parameters;
+        }
+        _ if parameters.is_some() || arguments.is_some() => {
+            return Err(command.error(ErrorKind::UnknownArgument, "only `essaim run` takes `:::` and `--`"));
+        }
+        _ => {}
+    }
+    Ok((cli.global, cli.command))
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let size: bytesize::ByteSize = text.parse().map_err(|_| "a size is a number, as 65536, 64KiB or 1M".to_owned())?;
+    Ok(size.as_u64())
+}
+
+fn block(text: &str) -> Result<NonZeroU64, String> {
+    NonZeroU64::new(bytes(text)?).ok_or_else(|| "a chunk cannot be empty".to_owned())
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+/// The threads that are lent when nobody says how many: all.
+pub fn all_cpus() -> u16 {
+    std::thread::available_parallelism().map_or(1, |n| n.get().min(1_024) as u16)
+}

@@ -1,0 +1,143 @@
+//! `essaim join`, and how every command makes its node.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use essaim_worker::{Engine, EngineConfig};
+use etcetera::BaseStrategy;
+use serde_json::json;
+
+use super::args::{Global, Join, all_cpus};
+use super::fail::Fail;
+use super::say::{count, say};
+use crate::peer::{Config, Peer, Status};
+use crate::store::Home;
+
+/// Time between two lines on what is done, while something is.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// Lends this machine's cores until the person ends it.
+///
+/// # Errors
+/// The node cannot start.
+pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
+    let cpus = join.cpus.unwrap_or_else(all_cpus);
+    let config = EngineConfig { threads: usize::from(cpus), ..EngineConfig::default() };
+    let engine = Engine::new(config).map_err(|e| Fail::of(&e, e.hint()))?;
+    let home = home(global)?;
+    let dir = home.dir().to_owned();
+    let peer = start(global, home, engine, cpus).await?;
+    let addresses: Vec<_> = peer.net().addresses().iter().map(ToString::to_string).collect();
+    let node = peer.net().node();
+    let words = format!(
+        "essaim: peer {} lends {} to the swarm `{}` (home {})\n  others reach it with --peer and one of\n    {}\n  Ctrl-C ends it",
+        node.short(),
+        count(u64::from(cpus), "core"),
+        global.swarm,
+        dir.display(),
+        addresses.join("\n    ")
+    );
+    let fields = json!({
+        "peer": node.to_string(),
+        "cpus": cpus,
+        "swarm": global.swarm.to_string(),
+        "addresses": addresses,
+        "home": dir.to_string_lossy(),
+    });
+    say(global, words, "joined", fields);
+    let status = peer.status();
+    let mut told = Status::default();
+    let mut tell = tokio::time::interval(TELL_EVERY);
+    let mut terminate = terminate();
+    loop {
+        tokio::select! {
+            _ = tell.tick() => {
+                let now = status.borrow().clone();
+                if now.chunks_run != told.chunks_run || now.connected != told.connected {
+                    say(global, line(&now), "status", fields_of(&now));
+                }
+                told = now;
+            }
+            _ = tokio::signal::ctrl_c() => break,
+            () = async { terminate.recv().await; } => break,
+        }
+    }
+    say(global, "essaim: leaving: what is running is ended first, what is not is handed back", "leaving", json!({}));
+    let last = status.borrow().clone();
+    tokio::select! {
+        () = peer.shutdown() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    say(global, line(&last), "left", fields_of(&last));
+    Ok(())
+}
+
+fn line(status: &Status) -> String {
+    let mut line = format!("essaim: {}, {} run", count(status.connected as u64, "peer"), count(status.chunks_run, "chunk"));
+    if status.chunks_failed > 0 {
+        line.push_str(&format!(" ({} of them failed)", status.chunks_failed));
+    }
+    for (name, held, running) in &status.jobs {
+        line.push_str(&format!("; {name}: {} to do, {running} running", count(*held, "chunk")));
+    }
+    line
+}
+
+fn fields_of(status: &Status) -> serde_json::Value {
+    let jobs: Vec<_> = status.jobs.iter().map(|(name, held, running)| json!([name, held, running])).collect();
+    json!({ "connected": status.connected, "chunks_run": status.chunks_run, "chunks_failed": status.chunks_failed, "jobs": jobs })
+}
+
+/// The home that the person named, or the first free one.
+///
+/// # Errors
+/// It is in use, or cannot be used.
+pub fn home(global: &Global) -> Result<Home, Fail> {
+    let home = match &global.home {
+        Some(dir) => Home::open(dir),
+        None => Home::open_default(),
+    };
+    home.map_err(|e| Fail::of(&e, e.hint()))
+}
+
+/// Starts a node as the options of every command say.
+///
+/// # Errors
+/// It cannot listen, or its home cannot be used.
+pub async fn start(global: &Global, home: Home, engine: Engine, cpus: u16) -> Result<Peer, Fail> {
+    let config = Config {
+        home,
+        swarm: global.swarm.clone(),
+        listen: global.listen.clone(),
+        peers: global.peers.clone(),
+        mdns: !global.no_mdns,
+        local_dir: local_dir(),
+        cpus,
+        engine,
+    };
+    Peer::start(config).await.map_err(|e| Fail::of(&e, e.hint()))
+}
+
+/// Where the nodes of this user on this machine find one another.
+fn local_dir() -> Option<PathBuf> {
+    let base = etcetera::choose_base_strategy().ok()?;
+    Some(base.runtime_dir().unwrap_or_else(|| base.cache_dir()).join("essaim"))
+}
+
+/// The polite way to end a process. Where there is none, waits for ever.
+fn terminate() -> Terminate {
+    Terminate(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok())
+}
+
+struct Terminate(Option<tokio::signal::unix::Signal>);
+
+impl Terminate {
+    async fn recv(&mut self) {
+        match &mut self.0 {
+            Some(signal) => {
+                signal.recv().await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}

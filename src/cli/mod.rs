@@ -1,0 +1,51 @@
+//! The command line: what a person writes, sees and is told.
+
+mod args;
+mod build;
+mod fail;
+mod input;
+mod join;
+mod peers;
+mod program;
+mod progress;
+mod run;
+mod say;
+
+use std::process::ExitCode;
+
+pub use fail::Fail;
+
+/// Runs the command that the process was started with. The exit status is 0 only if all of it was done, 2 for a
+/// wrong use, 130 when the person broke it off, and 1 for everything else.
+#[must_use]
+pub fn main() -> ExitCode {
+    let (global, command) = match args::parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Clap has its own exit status: 0 for --help, 2 for a wrong use.
+            let status = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(status);
+        }
+    };
+    say::init(&global);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return fail::show(&global, &Fail::new(format!("cannot start threads: {error}"), "raise `ulimit -u`"));
+        }
+    };
+    let done = runtime.block_on(async {
+        match command {
+            args::Command::Join(join) => join::join(&global, &join).await,
+            args::Command::Run(run) => run::run(&global, *run).await,
+            args::Command::Peers(peers) => peers::peers(&global, &peers).await,
+        }
+    });
+    // A thread that waits for standard input would hold the process up for ever.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fail) => fail::show(&global, &fail),
+    }
+}

@@ -1,0 +1,53 @@
+//! PROGRAM: a `.wasm`, a `.wat`, or a folder that is built to one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use essaim_jobs::bounds;
+use essaim_worker::{Engine, Program};
+
+use super::args::Global;
+use super::{Fail, build};
+
+/// A program that has been found to be one.
+#[derive(Debug)]
+pub struct Checked {
+    /// Its name for people: the file's, without the ending.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// WebAssembly.
+    pub bytes: Bytes,
+    /// Compiled.
+    pub compiled: Program,
+}
+
+/// The file that `path` stands for: itself, or what its folder builds.
+///
+/// # Errors
+/// There is no such thing, or it does not build.
+pub async fn find(global: &Global, path: &Path) -> Result<PathBuf, Fail> {
+    match fs::metadata(path) {
+        Err(error) => {
+            let hint = "PROGRAM is a .wasm or .wat file, or a folder with a Cargo.toml";
+            Err(Fail::new(format!("no program at {}: {error}", path.display()), hint))
+        }
+        Ok(found) if found.is_dir() => build::build(global, path).await,
+        Ok(_) => Ok(path.to_owned()),
+    }
+}
+
+/// Reads and compiles the program in the file `path`.
+///
+/// # Errors
+/// It cannot be read, or is not a program that essaim runs.
+pub fn check(engine: &Engine, path: PathBuf) -> Result<Checked, Fail> {
+    let bytes = fs::read(&path)
+        .map_err(|error| Fail::new(format!("cannot read {}: {error}", path.display()), "check its permissions"))?;
+    let compiled =
+        engine.load(&bytes).map_err(|error| Fail::new(format!("{}: {error}", path.display()), error.hint()))?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = stem.chars().take(bounds::NAME_BYTES / 4).collect();
+    Ok(Checked { name, path, bytes: bytes.into(), compiled })
+}

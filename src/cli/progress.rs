@@ -1,0 +1,111 @@
+//! How a run goes, while it goes: a bar where stderr is a terminal, a plain line now and then where it is not, JSON
+//! where it was asked for.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use essaim_jobs::NodeId;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+
+use super::args::Global;
+use super::say::{count, say};
+use crate::peer::Progress;
+
+/// Time between two lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+/// How long a run looks for peers before it says that there are none.
+const ALONE_AFTER: Duration = Duration::from_secs(2);
+
+/// Shows the progress of one run.
+pub struct Show<'a> {
+    global: &'a Global,
+    bar: ProgressBar,
+    is_plain: bool,
+    began: Instant,
+    last_line: Instant,
+    said_alone: bool,
+    me: NodeId,
+    lends: bool,
+}
+
+impl<'a> Show<'a> {
+    /// Starts; `me` is this node, `lends` whether it works too.
+    pub fn new(global: &'a Global, chunks: u32, me: NodeId, lends: bool) -> Show<'a> {
+        let is_bar = std::io::stderr().is_terminal() && !global.quiet && !global.json;
+        let target = if is_bar { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(u64::from(chunks)), target);
+        let style = ProgressStyle::with_template("{bar:24.cyan/blue} {pos}/{len} · {elapsed} · ETA {eta} · {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        if is_bar {
+            bar.enable_steady_tick(Duration::from_millis(250));
+        }
+        let now = Instant::now();
+        Show { global, bar, is_plain: !is_bar, began: now, last_line: now, said_alone: false, me, lends }
+    }
+
+    /// Takes note of how things are.
+    pub fn update(&mut self, progress: &Progress) {
+        let workers = workers(progress, self.me);
+        self.bar.set_position(u64::from(progress.sealed));
+        self.bar.set_message(match (workers, self.lends) {
+            (0, true) => "this machine".to_owned(),
+            (0, false) => "waiting for peers".to_owned(),
+            (n, false) => count(n as u64, "peer"),
+            (n, true) => format!("{} + this machine", count(n as u64, "peer")),
+        });
+        if workers == 0 && !self.said_alone && self.began.elapsed() > ALONE_AFTER && progress.sealed < progress.chunks {
+            self.said_alone = true;
+            self.say_alone(progress.connected);
+        }
+        if self.is_plain && self.last_line.elapsed() > LINE_EVERY {
+            self.last_line = Instant::now();
+            let words = format!(
+                "essaim: {} of {}, {} working, {:.0} s",
+                progress.sealed,
+                count(u64::from(progress.chunks), "chunk"),
+                count(workers as u64 + u64::from(self.lends), "peer"),
+                self.began.elapsed().as_secs_f64()
+            );
+            let fields = json!({
+                "sealed": progress.sealed,
+                "chunks": progress.chunks,
+                "peers": workers,
+                "seconds": self.began.elapsed().as_secs_f64(),
+            });
+            say(self.global, words, "progress", fields);
+        }
+    }
+
+    fn say_alone(&self, connected: usize) {
+        let fields = json!({ "connected": connected, "lends": self.lends });
+        let words = match (self.lends, connected) {
+            (true, _) => "essaim: no other peer works on this; this machine does it alone".to_owned(),
+            (false, 0) => "essaim: no peer has been found yet, and this machine lends nothing (--cpus 0)\n  hint: run \
+                           `essaim join` on another machine or in another terminal, or name a peer with --peer ADDR"
+                .to_owned(),
+            (false, n) => format!(
+                "essaim: {} connected, but none works on this yet, and this machine lends nothing (--cpus 0)\n  hint: \
+                 run `essaim peers` to see who lends what",
+                count(n as u64, "peer")
+            ),
+        };
+        self.bar.suspend(|| say(self.global, words, "alone", fields));
+    }
+
+    /// Says something beside the bar.
+    pub fn say(&self, words: &str, name: &str, fields: serde_json::Value) {
+        self.bar.suspend(|| say(self.global, words, name, fields));
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Members other than this node that lend threads and are alive.
+fn workers(progress: &Progress, me: NodeId) -> usize {
+    let members = progress.view.iter().flat_map(|view| &view.members);
+    members.filter(|member| member.node != me && member.alive && member.load.threads > 0).count()
+}

@@ -1,0 +1,3 @@
+//! stub
+pub mod blob;
+pub mod net;

@@ -1,0 +1,151 @@
+//! Blobs over direct streams, one blob a stream. The question: the blob's name (32 bytes) and the most bytes
+//! that are wanted (u64, big-endian). The answer: its length (u64, big-endian; all ones for "not there"), and
+//! the bytes. The asker verifies them against the name before anybody sees them.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use essaim_jobs::{BlobId, BlobRef, NodeId};
+use futures::io::{AsyncReadExt, AsyncWriteExt};
+use libp2p::Stream;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::direct::{steady, write_steadily};
+use super::client::Client;
+use super::streams::{Kind, OpenError};
+use super::{Serve, addr, limits};
+use crate::blob::Blob;
+
+/// Why a blob was not fetched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// The peer does not have it, or it is not as long as it should be.
+    #[error("{0} does not have it")]
+    NotThere(NodeId),
+    /// The peer sent other bytes than the name stands for: it is broken, or lies.
+    #[error("{0} sent other bytes than were asked for")]
+    Wrong(NodeId),
+    /// The peer cannot be reached, or went away.
+    #[error("{node} is gone: {reason}")]
+    Gone {
+        /// Who.
+        node: NodeId,
+        /// Why, for a person.
+        reason: String,
+    },
+    /// Nothing has come from it for long.
+    #[error("nothing comes from {0} any more")]
+    TimedOut(NodeId),
+    /// Larger than may be fetched at all.
+    #[error("a blob of {0} bytes is larger than may be fetched")]
+    TooLarge(u64),
+}
+
+const NOT_THERE: u64 = u64::MAX;
+
+/// Fetches blobs, so many at once.
+#[derive(Clone, Debug)]
+pub(super) struct Fetcher {
+    client: Client,
+    slots: Arc<Semaphore>,
+    kib: Arc<Semaphore>,
+}
+
+impl Fetcher {
+    pub(super) fn new(client: Client) -> Fetcher {
+        let slots = Arc::new(Semaphore::new(limits::FETCHES));
+        Fetcher { client, slots, kib: Arc::new(Semaphore::new(limits::FETCH_KIB)) }
+    }
+
+    pub(super) async fn fetch(&self, from: NodeId, blob: BlobRef) -> Result<Bytes, FetchError> {
+        let too_large = FetchError::TooLarge(blob.len);
+        let kib = blob.len.div_ceil(1024);
+        if kib > limits::FETCH_KIB as u64 {
+            return Err(too_large);
+        }
+        // Neither semaphore is ever closed.
+        let _slot = self.slots.acquire().await.map_err(|_| too_large.clone())?;
+        let _room = self.kib.acquire_many(kib as u32).await.map_err(|_| too_large)?;
+        let opened = self.client.open(addr::peer_id(from), Kind::Blob).await;
+        let mut stream = opened.map_err(|error| match error {
+            OpenError::TimedOut => FetchError::TimedOut(from),
+            error => FetchError::Gone { node: from, reason: error.to_string() },
+        })?;
+        let bytes = ask(&mut stream, blob).await.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => FetchError::TimedOut(from),
+            _ => FetchError::Gone { node: from, reason: error.to_string() },
+        })?;
+        let bytes = Bytes::from(bytes.ok_or(FetchError::NotThere(from))?);
+        let right = if bytes.len() <= limits::PIECE {
+            blob.names(&bytes)
+        } else {
+            let bytes = bytes.clone();
+            spawn_blocking(move || blob.names(&bytes)).await.unwrap_or(false)
+        };
+        if right { Ok(bytes) } else { Err(FetchError::Wrong(from)) }
+    }
+}
+
+async fn ask(stream: &mut Stream, blob: BlobRef) -> io::Result<Option<Vec<u8>>> {
+    let mut question = [0; 40];
+    question[..32].copy_from_slice(&blob.id.0);
+    question[32..].copy_from_slice(&blob.len.to_be_bytes());
+    steady(async {
+        stream.write_all(&question).await?;
+        stream.flush().await
+    })
+    .await?;
+    let mut len = [0; 8];
+    steady(stream.read_exact(&mut len)).await?;
+    if u64::from_be_bytes(len) != blob.len {
+        return Ok(None);
+    }
+    // Its length is bounded by what may be fetched at all, and by the room taken for it.
+    let mut bytes = vec![0; blob.len as usize];
+    let mut got = 0;
+    while got < bytes.len() {
+        match steady(stream.read(&mut bytes[got..])).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => got += n,
+        }
+    }
+    Ok(Some(bytes))
+}
+
+/// Answers the question on `stream`.
+pub(super) async fn answer(mut stream: Stream, serve: Serve, serves: Arc<Semaphore>) -> io::Result<()> {
+    let mut question = [0; 40];
+    steady(stream.read_exact(&mut question)).await?;
+    let (id, most) = question.split_at(32);
+    let id = BlobId(id.try_into().map_err(io::Error::other)?);
+    let most = u64::from_be_bytes(most.try_into().map_err(io::Error::other)?);
+    let _turn = serves.acquire_owned().await.map_err(io::Error::other)?;
+    // The store may have to ask the disk.
+    let found = spawn_blocking(move || serve(id)).await.map_err(io::Error::other)?;
+    match found.filter(|blob| blob.len() <= most) {
+        Some(blob) => {
+            steady(stream.write_all(&blob.len().to_be_bytes())).await?;
+            send(&mut stream, blob).await?;
+        }
+        None => steady(stream.write_all(&NOT_THERE.to_be_bytes())).await?,
+    }
+    steady(stream.close()).await
+}
+
+async fn send(stream: &mut Stream, blob: Blob) -> io::Result<()> {
+    let mut at = 0;
+    while at < blob.len() {
+        let piece = match &blob {
+            Blob::Memory(_) => blob.read(at, limits::PIECE)?,
+            Blob::File { .. } => {
+                let blob = blob.clone();
+                spawn_blocking(move || blob.read(at, limits::PIECE)).await.map_err(io::Error::other)??
+            }
+        };
+        write_steadily(stream, &piece).await?;
+        at += piece.len() as u64;
+    }
+    Ok(())
+}

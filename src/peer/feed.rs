@@ -1,0 +1,207 @@
+//! Brings each slot that is to be run its input, and hands both to the pool.
+//!
+//! One task a job. Inputs that are named by hash are fetched a few at a time ahead of the pool; those that stand
+//! in the chunk table go straight through, in batches.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use essaim_jobs::{BlobRef, ChunkInput, Manifest, NodeId, Page, Rows, bounds, decode};
+use essaim_worker::{Chunk, Pool, Request, Role};
+use futures::{StreamExt, stream};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
+
+use crate::net;
+use crate::store::Blobs;
+
+/// Inputs fetched at once for one job.
+const FETCHES: usize = 8;
+/// Chunks handed to the pool at once.
+const BATCH: usize = 256;
+/// Tries to fetch one blob, and the pause after the first failure; it doubles each time.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Fetches blobs by name: from this node's store, else from the node that announced them.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Where to look first.
+    pub blobs: Arc<Blobs>,
+    /// How to reach others.
+    pub net: net::Handle,
+    /// Who has them.
+    pub from: NodeId,
+}
+
+impl Source {
+    /// The bytes that `name` names.
+    ///
+    /// # Errors
+    /// What stood in the way of the last try, in words.
+    pub async fn fetch(&self, name: BlobRef) -> Result<Bytes, String> {
+        if let Some(blob) = self.blobs.find(&name.id) {
+            return read(name, blob).await;
+        }
+        let mut pause = PAUSE;
+        let mut tries = 0;
+        loop {
+            match self.net.fetch(self.from, name).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => {
+                    tries += 1;
+                    if tries == TRIES {
+                        return Err(format!("cannot fetch a blob from {}: {error}", self.from.short()));
+                    }
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+    }
+}
+
+/// Reads a blob of this node; an author's own file may have changed under it.
+async fn read(name: BlobRef, blob: crate::blob::Blob) -> Result<Bytes, String> {
+    let bytes = tokio::task::spawn_blocking(move || blob.read())
+        .await
+        .map_err(|e| e.to_string())?
+        .map_err(|e| format!("cannot read an input: {e}"))?;
+    if name.names(&bytes) { Ok(bytes) } else { Err("an input file has changed since the job was submitted".into()) }
+}
+
+/// The feeding end of one job.
+#[derive(Debug)]
+pub struct Feed {
+    batches: mpsc::Sender<Vec<u32>>,
+    dropped: Arc<Mutex<HashSet<u32>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// Everything that feeding a job takes.
+pub struct Feeding {
+    /// The job's number in the pool; a slot's ticket is this number and the slot.
+    pub number: u32,
+    /// The job.
+    pub manifest: Arc<Manifest>,
+    /// Where inputs come from.
+    pub source: Source,
+    /// Where they go.
+    pub pool: Arc<Pool>,
+    /// Told of slots whose input cannot be had, and why.
+    pub lost: mpsc::Sender<(u32, u32, String)>,
+    /// Batches that may be under way; the core's window bounds them.
+    pub window: usize,
+}
+
+/// The ticket under which the pool reports `slot` of job number `number`.
+#[must_use]
+pub fn ticket(number: u32, slot: u32) -> u64 {
+    u64::from(number) << 32 | u64::from(slot)
+}
+
+/// The job's number and the slot of a ticket.
+#[must_use]
+pub fn of_ticket(ticket: u64) -> (u32, u32) {
+    ((ticket >> 32) as u32, ticket as u32)
+}
+
+impl Feed {
+    /// Starts feeding.
+    #[must_use]
+    pub fn start(feeding: Feeding) -> Feed {
+        let (batches, incoming) = mpsc::channel(feeding.window);
+        let dropped = Arc::new(Mutex::new(HashSet::new()));
+        let task = tokio::spawn(run(feeding, incoming, Arc::clone(&dropped)));
+        Feed { batches, dropped, task }
+    }
+
+    /// Feeds `slots`, in this order. Returns false when more are under way than the window allows.
+    pub fn push(&self, slots: Vec<u32>) -> bool {
+        let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        for slot in &slots {
+            dropped.remove(slot);
+        }
+        drop(dropped);
+        self.batches.try_send(slots).is_ok()
+    }
+
+    /// Forgets `slots` that have not reached the pool yet.
+    pub fn drop_slots(&self, slots: &[u32]) {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner).extend(slots);
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(feeding: Feeding, incoming: mpsc::Receiver<Vec<u32>>, dropped: Arc<Mutex<HashSet<u32>>>) {
+    let rows = feeding.manifest.rows();
+    let table = Table { manifest: Arc::clone(&feeding.manifest), source: feeding.source.clone(), page: AsyncMutex::default() };
+    let is_dropped = |slot: u32| dropped.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot);
+    let slots = stream::unfold(incoming, |mut incoming| async { incoming.recv().await.map(|batch| (batch, incoming)) })
+        .flat_map(stream::iter);
+    let inputs = slots
+        .map(|slot| {
+            let table = &table;
+            async move { (slot, table.input(rows, slot).await) }
+        })
+        .buffered(FETCHES)
+        .ready_chunks(BATCH);
+    let mut inputs = std::pin::pin!(inputs);
+    while let Some(batch) = inputs.next().await {
+        let mut chunks = Vec::with_capacity(batch.len());
+        for (slot, input) in batch {
+            match input {
+                _ if is_dropped(slot) => {}
+                Ok(input) => {
+                    chunks.push(Chunk { ticket: ticket(feeding.number, slot), chunk: rows.chunk(slot), input });
+                }
+                Err(why) => {
+                    if feeding.lost.send((feeding.number, slot, why)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+        feeding.pool.submit(Request::Run { job: u64::from(feeding.number), role: Role::Map, chunks });
+    }
+}
+
+/// The chunk table, of which one page is kept at a time: slots come in rising order, mostly.
+struct Table {
+    manifest: Arc<Manifest>,
+    source: Source,
+    page: AsyncMutex<Option<(usize, Arc<Page>)>>,
+}
+
+impl Table {
+    async fn input(&self, rows: Rows, slot: u32) -> Result<Bytes, String> {
+        let chunk = rows.chunk(slot) as usize;
+        let page = self.page(chunk / bounds::PAGE_CHUNKS).await?;
+        match page.0.get(chunk % bounds::PAGE_CHUNKS) {
+            Some(ChunkInput::Inline(bytes)) => Ok(bytes.clone()),
+            Some(ChunkInput::Blob(name)) if name.len <= bounds::BLOB_BYTES => self.source.fetch(*name).await,
+            _ => Err(format!("the job's table has no input for chunk {chunk}")),
+        }
+    }
+
+    async fn page(&self, number: usize) -> Result<Arc<Page>, String> {
+        let mut kept = self.page.lock().await;
+        if let Some((at, page)) = &*kept
+            && *at == number
+        {
+            return Ok(Arc::clone(page));
+        }
+        let name = self.manifest.pages[number];
+        let bytes = self.source.fetch(name).await?;
+        let page: Page = decode(&bytes, Page::MAX_BYTES).map_err(|e| format!("the job's table is spoilt: {e}"))?;
+        let page = Arc::new(page);
+        *kept = Some((number, Arc::clone(&page)));
+        Ok(page)
+    }
+}

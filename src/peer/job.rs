@@ -1,0 +1,120 @@
+//! One job at this node: its member of the core, its feed, what it keeps; and, where the job is our own, what the
+//! author needs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coordinator_free::io::Notice;
+use coordinator_free::member::Member;
+use coordinator_free::message::{MESSAGE_BYTES, Message};
+use essaim_jobs::{BlobId, JobId, Keypair, Manifest, NodeId, Signed, decode};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use super::feed::Feed;
+use super::wire::{ANNOUNCEMENT_BYTES, Announcement};
+use super::{End, Progress, Traffic};
+use crate::net::{Topic, Verdict};
+use crate::store::Spool;
+
+/// Outputs that an author fetches at once; bounds its memory to that many outputs.
+const COLLECTING: usize = 8;
+
+/// A job that this node takes part in.
+pub struct JobState {
+    /// Its number in the pool.
+    pub number: u32,
+    pub manifest: Arc<Manifest>,
+    pub member: Member,
+    pub feed: Feed,
+    /// The outputs that are kept here for the author to fetch, by slot.
+    pub kept: HashMap<u32, BlobId>,
+    pub traffic: Traffic,
+    /// Whether the program is compiled here, so that threads can be given.
+    pub ready: bool,
+    /// Present where the job is our own.
+    pub author: Option<AuthorSide>,
+}
+
+/// A job of our own, as it is handed to the event loop.
+#[derive(Debug)]
+pub struct Own {
+    pub manifest: Signed<Manifest>,
+    pub key: Keypair,
+    pub retries: u32,
+    pub program: Bytes,
+    /// Blobs to be forgotten when the job has ended.
+    pub kept: Vec<BlobId>,
+    pub outputs: Arc<Spool>,
+    pub notices: mpsc::Sender<Notice>,
+    pub progress: watch::Sender<Progress>,
+    pub ended: oneshot::Sender<End>,
+}
+
+/// What only the author's node has of a job.
+pub struct AuthorSide {
+    pub manifest: Signed<Manifest>,
+    pub key: Keypair,
+    /// Announcements made.
+    pub seq: u64,
+    pub inputs: Vec<BlobId>,
+    pub outputs: Arc<Spool>,
+    pub notices: mpsc::Sender<Notice>,
+    pub progress: watch::Sender<Progress>,
+    pub ended: oneshot::Sender<End>,
+    pub collecting: Arc<Semaphore>,
+    pub sealed: u32,
+    pub by: BTreeMap<NodeId, u32>,
+    /// What went wrong at this node.
+    pub trouble: Option<String>,
+}
+
+impl AuthorSide {
+    pub fn new(own: Own) -> AuthorSide {
+        AuthorSide {
+            manifest: own.manifest,
+            key: own.key,
+            seq: 0,
+            inputs: own.kept,
+            outputs: own.outputs,
+            notices: own.notices,
+            progress: own.progress,
+            ended: own.ended,
+            collecting: Arc::new(Semaphore::new(COLLECTING)),
+            sealed: 0,
+            by: BTreeMap::new(),
+            trouble: None,
+        }
+    }
+
+    /// How the job goes.
+    pub fn progress(&self, member: &Member, connected: usize) -> Progress {
+        Progress {
+            sealed: self.sealed,
+            chunks: self.manifest.body.chunks,
+            by: self.by.clone(),
+            view: Some(member.view()),
+            connected,
+        }
+    }
+}
+
+/// Judges gossip before it is passed on: of the right form and size, and rightly signed. Whether it is of use to
+/// this node is another question.
+pub fn judge(topic: &Topic, bytes: &[u8]) -> Verdict {
+    let sound = match topic {
+        Topic::Jobs => decode::<Announcement>(bytes, ANNOUNCEMENT_BYTES).is_ok_and(|a| a.check().is_ok()),
+        Topic::Job(job) => decode::<Message>(bytes, MESSAGE_BYTES).is_ok_and(|message| is_sound(*job, &message)),
+    };
+    if sound { Verdict::Accept } else { Verdict::Reject }
+}
+
+fn is_sound(job: JobId, message: &Message) -> bool {
+    match message {
+        Message::Record(record) => record.body.job == job && record.verify().is_ok(),
+        Message::Seal(seal) => seal.body.job == job && seal.verify().is_ok(),
+        Message::Close(close) => close.body.job == job && close.verify().is_ok(),
+        // Everything else is for one peer, not for all.
+        _ => false,
+    }
+}

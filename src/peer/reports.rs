@@ -1,0 +1,107 @@
+//! Turns the pool's reports into what the core understands, on the pool's own threads: outputs are hashed and
+//! stored there, so that the event loop only passes names on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use essaim_jobs::{FailureNote, Leaf, bounds};
+use essaim_worker::{Failure, ProgramError, ProgramId, Report};
+use tokio::sync::mpsc;
+
+use super::feed::of_ticket;
+use crate::store::Blobs;
+
+/// Batches of reports that may wait for the event loop before the pool's threads do.
+const WAITING: usize = 4_096;
+
+/// What the pool has done, slots instead of tickets.
+pub enum Done {
+    Loaded { program: ProgramId },
+    Refused { program: ProgramId, error: ProgramError },
+    Started { number: u32, slot: u32 },
+    Finished { number: u32, results: Vec<(u32, Leaf)>, cpu_micros: u64, wall_micros: u64 },
+}
+
+/// The pool's listener.
+pub struct Reporter {
+    blobs: Arc<Blobs>,
+    sender: mpsc::Sender<Vec<Done>>,
+}
+
+impl Reporter {
+    pub fn new(blobs: Arc<Blobs>) -> (Reporter, mpsc::Receiver<Vec<Done>>) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        (Reporter { blobs, sender }, receiver)
+    }
+
+    /// Takes a batch of reports; blocks a thread of the pool while the event loop is behind.
+    pub fn take(&self, reports: Vec<Report>) {
+        let mut done = Vec::new();
+        let mut finished: BTreeMap<u32, (Vec<(u32, Leaf)>, u64, u64)> = BTreeMap::new();
+        let mut finish = |ticket, leaf, cpu, wall| {
+            let (number, slot) = of_ticket(ticket);
+            let (results, cpu_micros, wall_micros) = finished.entry(number).or_default();
+            results.push((slot, leaf));
+            *cpu_micros += cpu;
+            *wall_micros += wall;
+        };
+        for report in reports {
+            match report {
+                Report::Loaded { program, .. } => done.push(Done::Loaded { program }),
+                Report::Refused { program, error } => done.push(Done::Refused { program, error }),
+                Report::Started { ticket } => {
+                    let (number, slot) = of_ticket(ticket);
+                    done.push(Done::Started { number, slot });
+                }
+                Report::Finished { ticket, output, cpu_micros, wall_micros } => {
+                    finish(ticket, self.keep(&output), cpu_micros, wall_micros);
+                }
+                // Nobody waits for what was stopped.
+                Report::Failed { failure: Failure::Stopped, .. } => {}
+                Report::Failed { ticket, failure, cpu_micros, wall_micros } => {
+                    finish(ticket, Leaf::Failed(note(&failure)), cpu_micros, wall_micros);
+                }
+            }
+        }
+        for (number, (results, cpu_micros, wall_micros)) in finished {
+            done.push(Done::Finished { number, results, cpu_micros, wall_micros });
+        }
+        // An answer to a request that needs no thread comes on the event loop's own, which must not block.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            let _ = self.sender.try_send(done);
+        } else {
+            let _ = self.sender.blocking_send(done);
+        }
+    }
+
+    /// The leaf of an output; one that is only named is kept in the store.
+    fn keep(&self, output: &Bytes) -> Leaf {
+        if output.len() <= bounds::INLINE_OUTPUT {
+            return Leaf::Inline(output.clone());
+        }
+        match self.blobs.put(output) {
+            Ok(name) => Leaf::Blob(name),
+            Err(error) => Leaf::Failed(FailureNote {
+                deterministic: false,
+                message: format!("the worker cannot keep the output: {error}\nhint: make room on its disk"),
+            }),
+        }
+    }
+}
+
+/// A failure in words: what happened, the end of stderr, what to do.
+pub fn note(failure: &Failure) -> FailureNote {
+    let mut message = failure.to_string();
+    let stderr = failure.stderr().trim_end();
+    if !stderr.is_empty() {
+        message.push_str("\nits stderr ends with:\n");
+        message.extend(stderr.lines().flat_map(|line| ["  ", line, "\n"]));
+        message.truncate(message.trim_end().len());
+    }
+    let hint = format!("\nhint: {}", failure.hint());
+    let room = (bounds::FAILURE_BYTES - hint.len()).min(message.len());
+    message.truncate((0..=room).rev().find(|&at| message.is_char_boundary(at)).unwrap_or(0));
+    message.push_str(&hint);
+    FailureNote { deterministic: failure.is_deterministic(), message }
+}

@@ -1,0 +1,137 @@
+//! The node's home: a folder with its keys, its blobs and a lock, so that no two nodes share one.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use essaim_jobs::Keypair;
+
+/// How many nodes of one user on one machine get a home of their own without asking for it.
+const SLOTS: usize = 64;
+
+/// Why a home cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// Another node runs in it.
+    #[error("another essaim node is running in {0}")]
+    InUse(PathBuf),
+    /// There is no place for a default home.
+    #[error("no home folder is known for this user")]
+    NoDefault,
+    /// A key file does not hold a key.
+    #[error("{0} is not a key of essaim")]
+    BadKey(PathBuf),
+    /// The operating system refuses.
+    #[error("cannot use {path} as a home")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl HomeError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            HomeError::InUse(_) => "give this node a home of its own with --home DIR".into(),
+            HomeError::NoDefault => "say where with --home DIR or ESSAIM_HOME".into(),
+            HomeError::BadKey(path) => format!("move {} away; a new key is then made", path.display()),
+            HomeError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
+                "the disk is full: make room, or choose another disk with --home DIR".into()
+            }
+            HomeError::Io { .. } => "check that the folder can be written, or choose another with --home DIR".into(),
+        }
+    }
+}
+
+/// A home that this process holds alone.
+#[derive(Debug)]
+pub struct Home {
+    dir: PathBuf,
+    /// Locked for as long as it is open.
+    _lock: File,
+}
+
+impl Home {
+    /// Opens the home in `dir`, making it if it is not there.
+    ///
+    /// # Errors
+    /// [`HomeError::InUse`] when another process holds it, [`HomeError::Io`] when it cannot be written.
+    pub fn open(dir: &Path) -> Result<Home, HomeError> {
+        let io = |path: &Path, source| HomeError::Io { path: path.to_owned(), source };
+        fs::create_dir_all(dir).map_err(|e| io(dir, e))?;
+        let path = dir.join("lock");
+        let lock = File::options().create(true).append(true).open(&path).map_err(|e| io(&path, e))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Home { dir: dir.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(HomeError::InUse(dir.to_owned())),
+            Err(TryLockError::Error(e)) => Err(io(&path, e)),
+        }
+    }
+
+    /// Opens the first default home that no other node of this user holds: one machine can run several nodes
+    /// without being told how. They are folders `1`, `2`, … in the user's data folder for essaim.
+    ///
+    /// # Errors
+    /// As [`Home::open`], and [`HomeError::NoDefault`].
+    pub fn open_default() -> Result<Home, HomeError> {
+        use etcetera::BaseStrategy;
+        let base = etcetera::choose_base_strategy().map_err(|_| HomeError::NoDefault)?;
+        let root = base.data_dir().join("essaim");
+        for slot in 1..=SLOTS {
+            match Home::open(&root.join(slot.to_string())) {
+                Err(HomeError::InUse(_)) => {}
+                other => return other,
+            }
+        }
+        Err(HomeError::InUse(root))
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The seed of the key called `name` (`node`, `author`); made from the system's randomness on first use and
+    /// readable by its owner only.
+    ///
+    /// # Errors
+    /// [`HomeError::BadKey`] when the file holds something else, [`HomeError::Io`].
+    pub fn seed(&self, name: &str) -> Result<[u8; 32], HomeError> {
+        let path = self.dir.join(format!("{name}.key"));
+        let io = |source| HomeError::Io { path: path.clone(), source };
+        match fs::read(&path) {
+            Ok(bytes) => bytes.try_into().map_err(|_| HomeError::BadKey(path.clone())),
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                let seed: [u8; 32] = rand::random();
+                // Written whole under another name first: a crash leaves no half key behind.
+                let mut file = tempfile::NamedTempFile::new_in(&self.dir).map_err(io)?;
+                file.write_all(&seed).map_err(io)?;
+                file.as_file().sync_all().map_err(io)?;
+                file.persist(&path).map_err(|e| io(e.error))?;
+                Ok(seed)
+            }
+            Err(e) => Err(io(e)),
+        }
+    }
+
+    /// The key called `name`, as [`Home::seed`].
+    ///
+    /// # Errors
+    /// As [`Home::seed`].
+    pub fn keypair(&self, name: &str) -> Result<Keypair, HomeError> {
+        self.seed(name).map(|seed| Keypair::from_seed(&seed))
+    }
+
+    /// An unnamed file in the home: gone when it is closed, however this process ends.
+    ///
+    /// # Errors
+    /// [`HomeError::Io`].
+    pub fn scratch(&self) -> Result<File, HomeError> {
+        tempfile::tempfile_in(&self.dir).map_err(|source| HomeError::Io { path: self.dir.clone(), source })
+    }
+}

@@ -1,0 +1,11 @@
+//! Real processes on loopback: what a person types, and what comes out of it.
+//!
+//! Every node of a test has a home of its own and is in a swarm of its own, listens on 127.0.0.1 only, and is
+//! ended with the test. What happens in time is waited for by its events, never by the clock.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod node;
+
+mod finding;
+mod jobs;
+mod uses;

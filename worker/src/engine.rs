@@ -1,0 +1,260 @@
+//! The WebAssembly engine: its configuration, chosen for many short-lived instances, and the thread that turns
+//! its epoch, by which running guests are interrupted.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, Linker, PoolingAllocationConfig};
+
+use crate::error::{EngineError, ProgramError, bounded};
+use crate::limits::{TABLE_ELEMENTS, TABLES};
+use crate::program::Program;
+use crate::sandbox::{self, Guest};
+
+/// The version of wasmtime, which has no name for it; a test compares it with Cargo.lock.
+const WASMTIME: &str = "48.0.8";
+/// To be raised with each change of [`base_config`] or of the sandbox that may change what a program computes.
+const REVISION: u32 = 1;
+
+/// The longest turn of the epoch: by so much a limit of time, or a stop, may come late.
+pub const TURN: Duration = Duration::from_millis(10);
+/// Turns without a running chunk after which the ticker goes to sleep.
+const IDLE_TURNS: u32 = 20;
+
+/// Native stack that a guest may use, bytes. A thread that runs guests needs twice that.
+const WASM_STACK_BYTES: usize = 1 << 20;
+/// Instances beyond one a thread: streaming runs and measuring runs, which have threads of their own.
+const SPARE_INSTANCES: usize = 8;
+/// Pages of a finished instance that are cleared and kept rather than given back, bytes an instance.
+const KEEP_RESIDENT_BYTES: usize = 1 << 20;
+/// The longest linear memory of a 32-bit program.
+const FOUR_GIB: u64 = 1 << 32;
+
+/// How an engine is made.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineConfig {
+    /// Chunks that run at the same time, at least 1.
+    pub threads: usize,
+    /// The most memory that this machine gives one chunk, bytes, whatever its job allows.
+    pub memory_bytes: u64,
+}
+
+impl Default for EngineConfig {
+    /// One thread a core, 4 GiB a chunk.
+    fn default() -> EngineConfig {
+        EngineConfig { threads: thread::available_parallelism().map_or(1, usize::from), memory_bytes: FOUR_GIB }
+    }
+}
+
+/// Compiles and runs programs. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) linker: Linker<Guest>,
+    pub(crate) memory_bytes: u64,
+    /// For wasmtime-wasi, which enters a runtime in each call that could wait, though here none does.
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pulse: Arc<Pulse>,
+    ticker: Thread,
+    tag: String,
+    allocator: String,
+}
+
+impl Engine {
+    /// Makes an engine. Instances come from a pool where the system has the address space for it, from the
+    /// system one by one where not; [`Engine::allocator`] tells.
+    ///
+    /// # Errors
+    /// When neither works, or there is no thread to be had.
+    pub fn new(config: EngineConfig) -> Result<Engine, EngineError> {
+        let threads = config.threads.max(1);
+        let (wasmtime, allocator) = match wasmtime::Engine::new(&pooled_config(threads)) {
+            Ok(engine) => {
+                let scan = PoolingAllocationConfig::is_pagemap_scan_available();
+                (engine, format!("pooled, {}", if scan { "pages kept" } else { "no PAGEMAP_SCAN: pages given back" }))
+            }
+            Err(why) => {
+                let engine = wasmtime::Engine::new(&base_config()).map_err(refused)?;
+                (engine, bounded(format!("on demand, for there is no pool: {why:#}")))
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("essaim-wasi")
+            .build()
+            .map_err(|e| EngineError::Thread { message: e.to_string() })?;
+        let pulse = Arc::new(Pulse::default());
+        let ticker = thread::Builder::new()
+            .name("essaim-epoch".to_owned())
+            .spawn({
+                let (pulse, wasmtime) = (pulse.clone(), wasmtime.clone());
+                move || pulse.tick(&wasmtime)
+            })
+            .map_err(|e| EngineError::Thread { message: e.to_string() })?
+            .thread()
+            .clone();
+        Ok(Engine(Arc::new(Inner {
+            linker: sandbox::linker(&wasmtime).map_err(refused)?,
+            wasmtime,
+            memory_bytes: config.memory_bytes.min(FOUR_GIB),
+            runtime,
+            pulse,
+            ticker,
+            tag: format!("wasmtime-{WASMTIME}/{}/{REVISION}", std::env::consts::ARCH),
+            allocator,
+        })))
+    }
+
+    /// What computed a result, for receipts: engine and version, architecture, revision of our configuration.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        &self.0.tag
+    }
+
+    /// Where instances come from and why, for people.
+    #[must_use]
+    pub fn allocator(&self) -> &str {
+        &self.0.allocator
+    }
+
+    /// Compiles a program, binary or text, and checks that it can be run. Takes milliseconds to minutes by its
+    /// size, on the threads of the rayon pool that it is called in.
+    ///
+    /// # Errors
+    /// When it is no WASI command that runs here, by name.
+    pub fn load(&self, bytes: &[u8]) -> Result<Program, ProgramError> {
+        Program::load(self, bytes)
+    }
+
+    /// Notes that a guest runs, until the answer is dropped.
+    pub(crate) fn enter(&self) -> Running<'_> {
+        self.0.pulse.running.fetch_add(1, Ordering::SeqCst);
+        if self.0.pulse.asleep.load(Ordering::SeqCst) {
+            self.0.ticker.unpark();
+        }
+        Running(&self.0.pulse)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("tag", &self.0.tag).field("allocator", &self.0.allocator).finish()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.pulse.quit.store(true, Ordering::SeqCst);
+        self.ticker.unpark();
+    }
+}
+
+fn refused(error: wasmtime::Error) -> EngineError {
+    EngineError::Config { message: bounded(format!("{error:#}")) }
+}
+
+/// What decides what a program computes, and how fast.
+fn base_config() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .wasm_relaxed_simd(true)
+        .relaxed_simd_deterministic(true)
+        .wasm_multi_memory(false)
+        .wasm_memory64(false)
+        .concurrency_support(false)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(8));
+    config
+}
+
+fn pooled_config(threads: usize) -> Config {
+    let instances = u32::try_from(threads + SPARE_INSTANCES).unwrap_or(u32::MAX);
+    let keep = if PoolingAllocationConfig::is_pagemap_scan_available() { KEEP_RESIDENT_BYTES } else { 0 };
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(instances)
+        .total_memories(instances)
+        .total_tables(instances.saturating_mul(TABLES))
+        .max_tables_per_module(TABLES)
+        .table_elements(TABLE_ELEMENTS)
+        .max_core_instance_size(16 << 20)
+        .max_memory_size(usize::try_from(FOUR_GIB).unwrap_or(usize::MAX))
+        .total_stacks(0)
+        .linear_memory_keep_resident(keep)
+        .table_keep_resident(keep)
+        .max_unused_warm_slots(u32::try_from(threads).unwrap_or(u32::MAX))
+        .pagemap_scan(Enabled::Auto);
+    let mut config = base_config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// Turns the epoch while guests run, and sleeps while none does.
+#[derive(Debug, Default)]
+struct Pulse {
+    running: AtomicUsize,
+    asleep: AtomicBool,
+    quit: AtomicBool,
+}
+
+impl Pulse {
+    fn tick(&self, engine: &wasmtime::Engine) {
+        let mut idle = 0;
+        while !self.quit.load(Ordering::SeqCst) {
+            if idle < IDLE_TURNS {
+                thread::sleep(TURN);
+            } else {
+                // A guest that starts from here on sees `asleep`, or is seen by the second look.
+                self.asleep.store(true, Ordering::SeqCst);
+                if self.running.load(Ordering::SeqCst) == 0 && !self.quit.load(Ordering::SeqCst) {
+                    thread::park();
+                }
+                self.asleep.store(false, Ordering::SeqCst);
+                idle = 0;
+                continue;
+            }
+            if self.running.load(Ordering::SeqCst) == 0 {
+                idle += 1;
+            } else {
+                idle = 0;
+                engine.increment_epoch();
+            }
+        }
+    }
+}
+
+/// While it lives, the epoch turns.
+pub(crate) struct Running<'a>(&'a Pulse);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_names_the_engine_that_is_built_in() {
+        let lock = include_str!("../../Cargo.lock");
+        let entry = lock.split("[[package]]").find(|p| p.contains("name = \"wasmtime\"\n")).unwrap_or_default();
+        assert!(entry.contains(&format!("version = \"{WASMTIME}\"")), "raise WASMTIME and REVISION: {entry}");
+    }
+
+    #[test]
+    fn this_machine_pools() -> Result<(), EngineError> {
+        let engine = Engine::new(EngineConfig { threads: 1, memory_bytes: FOUR_GIB })?;
+        assert!(!engine.allocator().is_empty());
+        if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+            assert!(engine.allocator().starts_with("pooled"), "{}", engine.allocator());
+        }
+        Ok(())
+    }
+}

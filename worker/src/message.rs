@@ -1,0 +1,112 @@
+//! What the pool is told and what it tells: plain data, addressed by numbers, fit to go to another process.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Failure, ProgramError};
+use crate::sandbox::{JobSpec, Role};
+
+/// A program's name: the hash of its bytes, which the pool takes as given.
+pub type ProgramId = [u8; 32];
+
+/// What the pool is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Compile a program; answered by `Loaded` or `Refused`.
+    Load {
+        /// Its name.
+        program: ProgramId,
+        /// Its binary or text.
+        bytes: Bytes,
+    },
+    /// Make a job known: what is the same for all its chunks. A later one under the same number replaces it.
+    Job {
+        /// A number of the caller's choice.
+        job: u64,
+        /// The program it runs; to be loaded before or after.
+        program: ProgramId,
+        /// The rest.
+        spec: JobSpec,
+    },
+    /// Run chunks of a job; each is answered by exactly one `Finished` or `Failed`.
+    Run {
+        /// The job.
+        job: u64,
+        /// What they are run as.
+        role: Role,
+        /// Which they are.
+        chunks: Vec<Chunk>,
+    },
+    /// Stop chunks, waiting or running: they fail as `Stopped`, if they did not end before.
+    Stop {
+        /// Their tickets; those that are not known are passed over.
+        tickets: Vec<u64>,
+    },
+    /// Forget a job. Its chunks that were submitted are still run.
+    ForgetJob {
+        /// The job.
+        job: u64,
+    },
+    /// Forget a program. Chunks in the queue are still run; those that wait for its compilation fail.
+    ForgetProgram {
+        /// Its name.
+        program: ProgramId,
+    },
+}
+
+/// One chunk to be run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// A number of the caller's choice, under which it is reported; unique among those under way.
+    pub ticket: u64,
+    /// Its number in the job.
+    pub chunk: u32,
+    /// Its stdin.
+    pub input: Bytes,
+}
+
+/// What the pool tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// A program is ready.
+    Loaded {
+        /// Its name.
+        program: ProgramId,
+        /// Whether it can fold the outputs ([`declares_reduce`](crate::Program::declares_reduce)).
+        reduces: bool,
+    },
+    /// A program cannot be run here. It is forgotten, and what waited for it has failed as `NotLoaded`.
+    Refused {
+        /// Its name.
+        program: ProgramId,
+        /// Why.
+        error: ProgramError,
+    },
+    /// A chunk is running. Not said of chunks that end before the epoch turns (10 ms).
+    Started {
+        /// Its ticket.
+        ticket: u64,
+    },
+    /// A chunk ended well.
+    Finished {
+        /// Its ticket.
+        ticket: u64,
+        /// Its stdout.
+        output: Bytes,
+        /// Time on the processor, microseconds.
+        cpu_micros: u64,
+        /// Time by the wall, microseconds.
+        wall_micros: u64,
+    },
+    /// A chunk failed.
+    Failed {
+        /// Its ticket.
+        ticket: u64,
+        /// How.
+        failure: Failure,
+        /// Time on the processor, microseconds.
+        cpu_micros: u64,
+        /// Time by the wall, microseconds.
+        wall_micros: u64,
+    },
+}

@@ -1,0 +1,407 @@
+//! A queue of chunks and the threads that work through it: requests in, reports out.
+//!
+//! First come, first run, over all jobs. Chunks of a program that is still compiling wait aside. Reports are
+//! gathered for about a millisecond, so that a chunk of some microseconds costs no wake-up; a chunk that lasts
+//! is reported as started at the next turn of the epoch, and takes the reports waiting before it along.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::engine::Engine;
+use crate::error::{EngineError, Failure, ProgramError, bounded};
+use crate::limits::StopFlag;
+use crate::message::{Chunk, ProgramId, Report, Request};
+use crate::meter::{Meter, Spent};
+use crate::program::Program;
+use crate::sandbox::{ChunkSpec, JobSpec, Role};
+
+/// The most programs that are loaded or being compiled.
+const PROGRAMS: usize = 256;
+/// The most jobs that are known.
+const JOBS: usize = 65_536;
+/// The most chunks that wait.
+const QUEUED: usize = 1 << 20;
+/// Reports that are gathered at most, and for how long while chunks finish.
+const REPORTS: usize = 256;
+const REPORT_EVERY: Duration = Duration::from_millis(1);
+/// Native stack of a thread that runs guests, which may use 1 MiB of it, or compiles, which recurses too.
+const STACK_BYTES: usize = 8 << 20;
+
+/// Threads that run chunks. When it is dropped, what waits is forgotten and what runs is stopped.
+pub struct Pool {
+    shared: Arc<Shared>,
+    compiler: SyncSender<(ProgramId, Bytes)>,
+}
+
+struct Shared {
+    engine: Engine,
+    threads: rayon::ThreadPool,
+    queue: Mutex<Queue>,
+    /// One flag a thread, for the chunk it runs. Cleared and set with the queue locked.
+    stops: Vec<StopFlag>,
+    report: Box<dyn Fn(Vec<Report>) + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Queue {
+    ready: VecDeque<Item>,
+    /// How many chunks wait for a program.
+    held: usize,
+    programs: HashMap<ProgramId, Loading>,
+    jobs: HashMap<u64, (ProgramId, Arc<JobSpec>)>,
+    /// The ticket that each thread runs.
+    running: Vec<Option<u64>>,
+    /// Threads that work, or are about to.
+    active: usize,
+}
+
+enum Loading {
+    Compiling(Vec<Held>),
+    Ready(Program),
+}
+
+/// Chunks that wait for their program.
+struct Held {
+    spec: Arc<JobSpec>,
+    role: Role,
+    chunks: Vec<Chunk>,
+}
+
+/// A chunk that can be run, and what it has in common with others.
+struct Item {
+    work: Arc<Work>,
+    chunk: Chunk,
+}
+
+struct Work {
+    program: Program,
+    spec: Arc<JobSpec>,
+    role: Role,
+}
+
+impl Pool {
+    /// Starts `threads` threads (at least one), and one that compiles. Reports are given to `report` in batches,
+    /// from several threads at a time; while it blocks, so does the thread.
+    ///
+    /// # Errors
+    /// When there are no threads to be had.
+    pub fn new(
+        engine: Engine,
+        threads: usize,
+        report: impl Fn(Vec<Report>) + Send + Sync + 'static,
+    ) -> Result<Pool, EngineError> {
+        let threads = threads.max(1);
+        let shared = Arc::new(Shared {
+            engine,
+            threads: rayon_pool("essaim-run", threads)?,
+            queue: Mutex::new(Queue { running: vec![None; threads], ..Queue::default() }),
+            stops: (0..threads).map(|_| StopFlag::default()).collect(),
+            report: Box::new(report),
+        });
+        let (compiler, programs) = sync_channel(PROGRAMS);
+        std::thread::Builder::new()
+            .name("essaim-compile".to_owned())
+            .spawn({
+                let shared = shared.clone();
+                move || shared.compile_all(&programs)
+            })
+            .map_err(|e| EngineError::Thread { message: bounded(e) })?;
+        Ok(Pool { shared, compiler })
+    }
+
+    /// Takes a request. It waits for a short lock and for `report` at most; all answers come as reports.
+    pub fn submit(&self, request: Request) {
+        match request {
+            Request::Load { program, bytes } => self.load(program, bytes),
+            Request::Job { job, program, spec } => {
+                let mut queue = self.shared.queue();
+                // One job too many stays unknown: its chunks fail as not loaded.
+                if queue.jobs.len() < JOBS || queue.jobs.contains_key(&job) {
+                    queue.jobs.insert(job, (program, Arc::new(spec)));
+                }
+            }
+            Request::Run { job, role, chunks } => self.shared.run(job, role, chunks),
+            Request::Stop { tickets } => self.shared.stop(&tickets.into_iter().collect()),
+            Request::ForgetJob { job } => {
+                self.shared.queue().jobs.remove(&job);
+            }
+            Request::ForgetProgram { program } => self.shared.forget(program),
+        }
+    }
+
+    fn load(&self, program: ProgramId, bytes: Bytes) {
+        let mut queue = self.shared.queue();
+        let answer = match queue.programs.get(&program) {
+            Some(Loading::Compiling(_)) => return,
+            Some(Loading::Ready(ready)) => Report::Loaded { program, reduces: ready.declares_reduce() },
+            None => {
+                if queue.programs.len() < PROGRAMS && self.compiler.try_send((program, bytes)).is_ok() {
+                    queue.programs.insert(program, Loading::Compiling(Vec::new()));
+                    return;
+                }
+                Report::Refused { program, error: ProgramError::TooMany { most: PROGRAMS as u64 } }
+            }
+        };
+        drop(queue);
+        (self.shared.report)(vec![answer]);
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let mut queue = self.shared.queue();
+        queue.ready.clear();
+        queue.programs.clear();
+        self.shared.stops.iter().for_each(StopFlag::stop);
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let queue = self.shared.queue();
+        f.debug_struct("Pool")
+            .field("threads", &self.shared.stops.len())
+            .field("waiting", &(queue.ready.len() + queue.held))
+            .field("running", &queue.running.iter().flatten().count())
+            .finish()
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(self: &Arc<Self>, job: u64, role: Role, chunks: Vec<Chunk>) {
+        let mut queue = self.queue();
+        let failure = 'queued: {
+            if queue.ready.len() + queue.held + chunks.len() > QUEUED {
+                break 'queued Failure::QueueFull { most: QUEUED as u64 };
+            }
+            let Some((program, spec)) = queue.jobs.get(&job).cloned() else {
+                break 'queued Failure::NotLoaded;
+            };
+            let count = chunks.len();
+            match queue.programs.get_mut(&program) {
+                None => break 'queued Failure::NotLoaded,
+                Some(Loading::Compiling(held)) => {
+                    held.push(Held { spec, role, chunks });
+                    queue.held += count;
+                }
+                Some(Loading::Ready(ready)) => {
+                    let program = ready.clone();
+                    self.enqueue(&mut queue, program, Held { spec, role, chunks });
+                }
+            }
+            return;
+        };
+        drop(queue);
+        self.fail(chunks.into_iter().map(|chunk| chunk.ticket), &failure);
+    }
+
+    /// Queues chunks whose program is there, and sees that threads are at work.
+    fn enqueue(self: &Arc<Self>, queue: &mut Queue, program: Program, held: Held) {
+        let work = Arc::new(Work { program, spec: held.spec, role: held.role });
+        queue.ready.extend(held.chunks.into_iter().map(|chunk| Item { work: work.clone(), chunk }));
+        let wanted = queue.ready.len().min(self.stops.len() - queue.active);
+        queue.active += wanted;
+        for _ in 0..wanted {
+            let shared = self.clone();
+            self.threads.spawn(move || shared.drain());
+        }
+    }
+
+    /// Drops those that wait, interrupts those that run.
+    fn stop(&self, tickets: &HashSet<u64>) {
+        let mut queue = self.queue();
+        let mut stopped = Vec::new();
+        let mut keep = |chunk: &Chunk| {
+            let keep = !tickets.contains(&chunk.ticket);
+            if !keep {
+                stopped.push(chunk.ticket);
+            }
+            keep
+        };
+        queue.ready.retain(|item| keep(&item.chunk));
+        let mut held_now = 0;
+        for loading in queue.programs.values_mut() {
+            if let Loading::Compiling(held) = loading {
+                for held in held {
+                    held.chunks.retain(&mut keep);
+                    held_now += held.chunks.len();
+                }
+            }
+        }
+        queue.held = held_now;
+        for (running, stop) in queue.running.iter().zip(&self.stops) {
+            if running.is_some_and(|ticket| tickets.contains(&ticket)) {
+                stop.stop();
+            }
+        }
+        drop(queue);
+        self.fail(stopped, &Failure::Stopped);
+    }
+
+    fn forget(&self, program: ProgramId) {
+        let mut queue = self.queue();
+        let Some(Loading::Compiling(held)) = queue.programs.remove(&program) else {
+            return;
+        };
+        queue.held -= held.iter().map(|held| held.chunks.len()).sum::<usize>();
+        drop(queue);
+        self.fail(held.iter().flat_map(|held| &held.chunks).map(|chunk| chunk.ticket), &Failure::NotLoaded);
+    }
+
+    /// Reports chunks that never ran.
+    fn fail(&self, tickets: impl IntoIterator<Item = u64>, failure: &Failure) {
+        let reports: Vec<Report> = tickets
+            .into_iter()
+            .map(|ticket| Report::Failed { ticket, failure: failure.clone(), cpu_micros: 0, wall_micros: 0 })
+            .collect();
+        if !reports.is_empty() {
+            (self.report)(reports);
+        }
+    }
+
+    /// Compiles programs one after the other, each on as many threads as there are to run chunks. The threads
+    /// are made anew each time: they would be idle but for some seconds, and chunks must not wait for them.
+    fn compile_all(self: &Arc<Self>, programs: &Receiver<(ProgramId, Bytes)>) {
+        while let Ok((program, bytes)) = programs.recv() {
+            let compiled = catch_unwind(AssertUnwindSafe(|| match rayon_pool("essaim-compile", self.stops.len()) {
+                Ok(threads) => threads.install(|| self.engine.load(&bytes)),
+                Err(_) => self.engine.load(&bytes),
+            }))
+            .unwrap_or_else(|_| Err(ProgramError::Compile { message: "the compiler panicked".to_owned() }));
+
+            let mut queue = self.queue();
+            // Forgotten meanwhile, or loaded twice.
+            let Some(Loading::Compiling(held)) = queue.programs.get_mut(&program) else {
+                continue;
+            };
+            let held = std::mem::take(held);
+            queue.held -= held.iter().map(|held| held.chunks.len()).sum::<usize>();
+            match compiled {
+                Ok(ready) => {
+                    let reduces = ready.declares_reduce();
+                    queue.programs.insert(program, Loading::Ready(ready.clone()));
+                    for held in held {
+                        self.enqueue(&mut queue, ready.clone(), held);
+                    }
+                    drop(queue);
+                    (self.report)(vec![Report::Loaded { program, reduces }]);
+                }
+                Err(error) => {
+                    queue.programs.remove(&program);
+                    drop(queue);
+                    (self.report)(vec![Report::Refused { program, error }]);
+                    let tickets = held.iter().flat_map(|held| &held.chunks).map(|chunk| chunk.ticket);
+                    self.fail(tickets, &Failure::NotLoaded);
+                }
+            }
+        }
+    }
+
+    /// What a thread does while there are chunks.
+    fn drain(self: Arc<Self>) {
+        let Some(me) = rayon::current_thread_index() else {
+            return;
+        };
+        let outbox = Arc::new(Outbox { shared: self.clone(), pending: Mutex::default() });
+        let on_turn: Arc<dyn Fn() + Send + Sync> = {
+            let outbox = outbox.clone();
+            Arc::new(move || outbox.turn())
+        };
+        let mut meter = Meter::start();
+        let mut sent = meter.read_at();
+        while let Some(Item { work, chunk: Chunk { ticket, chunk, input } }) = self.next(me) {
+            outbox.begin(ticket);
+            let chunk = ChunkSpec { role: work.role, chunk };
+            let result = work.program.execute(&work.spec, chunk, input, &self.stops[me], Some(on_turn.clone()));
+            let Spent { cpu_micros, wall_micros } = meter.lap();
+            let due = meter.read_at() - sent >= REPORT_EVERY;
+            let report = match result {
+                Ok((output, _)) => Report::Finished { ticket, output, cpu_micros, wall_micros },
+                Err(failure) => Report::Failed { ticket, failure, cpu_micros, wall_micros },
+            };
+            if outbox.end(report) >= REPORTS || due {
+                outbox.send();
+                sent = Instant::now();
+            }
+        }
+        outbox.send();
+    }
+
+    /// The next chunk for a thread; none when it may go.
+    fn next(&self, me: usize) -> Option<Item> {
+        let mut queue = self.queue();
+        let item = queue.ready.pop_front();
+        queue.running[me] = item.as_ref().map(|item| item.chunk.ticket);
+        match item {
+            Some(_) => self.stops[me].clear(),
+            None => queue.active -= 1,
+        }
+        item
+    }
+}
+
+/// The reports of one thread that were not sent yet.
+struct Outbox {
+    shared: Arc<Shared>,
+    pending: Mutex<Pending>,
+}
+
+#[derive(Default)]
+struct Pending {
+    reports: Vec<Report>,
+    /// What runs and was not reported as started.
+    unannounced: Option<u64>,
+}
+
+impl Outbox {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, ticket: u64) {
+        self.pending().unannounced = Some(ticket);
+    }
+
+    /// Adds the report of what ran; the answer is how many are waiting.
+    fn end(&self, report: Report) -> usize {
+        let mut pending = self.pending();
+        pending.unannounced = None;
+        pending.reports.push(report);
+        pending.reports.len()
+    }
+
+    /// The epoch turned while a chunk runs.
+    fn turn(&self) {
+        let mut pending = self.pending();
+        let started = pending.unannounced.take().map(|ticket| Report::Started { ticket });
+        pending.reports.extend(started);
+        drop(pending);
+        self.send();
+    }
+
+    fn send(&self) {
+        let reports = std::mem::take(&mut self.pending().reports);
+        if !reports.is_empty() {
+            (self.shared.report)(reports);
+        }
+    }
+}
+
+fn rayon_pool(name: &'static str, threads: usize) -> Result<rayon::ThreadPool, EngineError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .stack_size(STACK_BYTES)
+        .thread_name(move |i| format!("{name}-{i}"))
+        .build()
+        .map_err(|e| EngineError::Thread { message: bounded(e) })
+}

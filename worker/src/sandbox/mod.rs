@@ -1,0 +1,155 @@
+//! The world that a guest sees: WASI preview 1 with arguments, an environment and three streams, and nothing
+//! else. No files, no sockets, nothing of this process; clocks that count readings, seeded randomness, sleep
+//! that passes at once. A chunk's output therefore depends on the program and on what it is given only.
+//!
+//! The functions are wasmtime-wasi's, but for two that would let this machine show through: `poll_oneoff`,
+//! which sleeps for real, and `proc_exit`, which knows no status above 125.
+
+mod clock;
+mod poll;
+mod stdio;
+
+use std::sync::Arc;
+
+use essaim_jobs::Limits;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde::{Deserialize, Serialize};
+use wasmtime::Linker;
+use wasmtime_wasi::WasiCtxBuilder;
+use wasmtime_wasi::p1::{self, WasiP1Ctx};
+
+use crate::limits::{Breach, MemoryLimit, Watch};
+use clock::Clock;
+pub(crate) use stdio::{Sink, Source, Stdio};
+
+/// The module whose functions are offered.
+const WASI: &str = "wasi_snapshot_preview1";
+/// The guest's `argv[0]`, the same everywhere.
+const PROGRAM_NAME: &str = "essaim";
+
+/// What a chunk is run as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// A piece of the input to its output.
+    Map,
+    /// All outputs, in order, to one.
+    Reduce,
+}
+
+impl Role {
+    /// The value of `ESSAIM_ROLE`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Map => "map",
+            Role::Reduce => "reduce",
+        }
+    }
+}
+
+/// What is the same for all chunks of a job.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Arguments after the program's name, which is always `essaim`.
+    pub argv: Vec<String>,
+    /// Environment variables. `ESSAIM_CHUNK` and `ESSAIM_ROLE` are ours and override any here.
+    pub env: Vec<(String, String)>,
+    /// The seed of the job's randomness; each chunk draws from a stream of its own.
+    pub seed: [u8; 32],
+    /// What one chunk may use.
+    pub limits: Limits,
+}
+
+/// Which part of the job a chunk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ChunkSpec {
+    /// What it is run as.
+    pub role: Role,
+    /// Its number, from 0.
+    pub chunk: u32,
+}
+
+impl ChunkSpec {
+    /// Chunk number `chunk` of the input.
+    #[must_use]
+    pub fn map(chunk: u32) -> ChunkSpec {
+        ChunkSpec { role: Role::Map, chunk }
+    }
+
+    /// The fold of all outputs.
+    #[must_use]
+    pub fn reduce() -> ChunkSpec {
+        ChunkSpec { role: Role::Reduce, chunk: 0 }
+    }
+
+    /// The number of its stream of randomness.
+    fn stream(self) -> u64 {
+        let role = match self.role {
+            Role::Map => 0,
+            Role::Reduce => 1,
+        };
+        role << 32 | u64::from(self.chunk)
+    }
+}
+
+/// The state of one guest: what its store holds.
+pub(crate) struct Guest {
+    wasi: WasiP1Ctx,
+    clock: Clock,
+    pub(crate) stdio: Arc<Stdio>,
+    pub(crate) memory: MemoryLimit,
+    pub(crate) watch: Watch,
+}
+
+impl Guest {
+    /// A guest that has not run yet. `host_memory_bytes` is the most that this machine gives one instance.
+    pub(crate) fn new(
+        job: &JobSpec,
+        chunk: ChunkSpec,
+        stdio: Arc<Stdio>,
+        host_memory_bytes: u64,
+        watch: Watch,
+    ) -> Guest {
+        let clock = Clock::default();
+        let mut random = ChaCha12Rng::from_seed(job.seed);
+        random.set_stream(chunk.stream());
+
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.arg(PROGRAM_NAME).args(&job.argv);
+        for (name, value) in &job.env {
+            if name != "ESSAIM_CHUNK" && name != "ESSAIM_ROLE" {
+                wasi.env(name, value);
+            }
+        }
+        wasi.env("ESSAIM_CHUNK", chunk.chunk.to_string()).env("ESSAIM_ROLE", chunk.role.as_str());
+        wasi.stdin(stdio::Stdin(stdio.clone()))
+            .stdout(stdio::Stdout(stdio.clone()))
+            .stderr(stdio::Stderr(stdio.clone()))
+            .wall_clock(clock.clone())
+            .monotonic_clock(clock.clone())
+            .insecure_random_seed(0)
+            .insecure_random(random.clone())
+            .secure_random(random);
+        Guest {
+            wasi: wasi.build_p1(),
+            clock,
+            stdio,
+            memory: MemoryLimit::new(job.limits.memory_bytes, host_memory_bytes),
+            watch,
+        }
+    }
+}
+
+/// All that a program may import.
+pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    p1::add_to_linker_sync(&mut linker, |guest: &mut Guest| &mut guest.wasi)?;
+    linker.allow_shadowing(true);
+    linker.func_wrap(WASI, "proc_exit", |status: i32| -> wasmtime::Result<()> {
+        Err(wasmtime::Error::new(Breach::Exit(status)))
+    })?;
+    linker.func_wrap(WASI, "poll_oneoff", poll::poll_oneoff)?;
+    linker.allow_shadowing(false);
+    Ok(linker)
+}

@@ -1,0 +1,233 @@
+//! Many chunks: requests in, reports out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use bytes::Bytes;
+use essaim_worker::{Chunk, Failure, JobSpec, Pool, ProgramError, ProgramId, Report, Request, Role};
+
+use crate::guests::{echo, empty, engine, job, limits, spin, start};
+
+/// Far longer than anything here takes; a report that does not come fails the test, in time for people.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct Harness {
+    pool: Pool,
+    reports: Receiver<Vec<Report>>,
+    pending: Vec<Report>,
+}
+
+impl Harness {
+    fn new(threads: usize) -> Harness {
+        let (sender, reports): (Sender<_>, _) = channel();
+        let pool = Pool::new(engine().clone(), threads, move |reports| {
+            let _ = sender.send(reports);
+        });
+        Harness { pool: pool.unwrap(), reports, pending: Vec::new() }
+    }
+
+    /// A program, and a job of the same number that runs it.
+    fn load(&self, id: u8, wat: &str, spec: JobSpec) {
+        self.pool.submit(Request::Load { program: program(id), bytes: Bytes::from(wat.to_owned()) });
+        self.pool.submit(Request::Job { job: u64::from(id), program: program(id), spec });
+    }
+
+    fn run(&self, job: u64, tickets: impl IntoIterator<Item = u64>) {
+        let chunks = tickets.into_iter().map(|ticket| Chunk {
+            ticket,
+            chunk: u32::try_from(ticket).unwrap(),
+            input: Bytes::from(ticket.to_string()),
+        });
+        self.pool.submit(Request::Run { job, role: Role::Map, chunks: chunks.collect() });
+    }
+
+    fn next(&mut self) -> Report {
+        while self.pending.is_empty() {
+            self.pending = self.reports.recv_timeout(PATIENCE).expect("no report came");
+            self.pending.reverse();
+        }
+        self.pending.pop().unwrap()
+    }
+
+    fn wait_for(&mut self, wanted: impl Fn(&Report) -> bool) -> Report {
+        loop {
+            let report = self.next();
+            if wanted(&report) {
+                return report;
+            }
+        }
+    }
+
+    /// That nothing more comes.
+    fn end(mut self) {
+        drop(self.pool);
+        self.pending.extend(self.reports.iter().flatten());
+        assert_eq!(self.pending, []);
+    }
+}
+
+fn program(id: u8) -> ProgramId {
+    [id; 32]
+}
+
+#[test]
+fn a_thousand_chunks_report_exactly_once() {
+    let mut harness = Harness::new(4);
+    harness.load(1, &echo(), job());
+    // Some before the program is compiled, some after.
+    harness.run(1, 0..300);
+    harness.wait_for(|report| *report == Report::Loaded { program: program(1), reduces: false });
+    for batch in 3..10 {
+        harness.run(1, batch * 100..(batch + 1) * 100);
+    }
+    let mut outputs = BTreeMap::new();
+    while outputs.len() < 1_000 {
+        match harness.next() {
+            Report::Finished { ticket, output, .. } => {
+                assert_eq!(output, ticket.to_string().as_bytes());
+                assert_eq!(outputs.insert(ticket, output), None, "ticket {ticket} twice");
+            }
+            Report::Started { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    harness.end();
+}
+
+#[test]
+fn chunks_run_in_the_order_they_came() {
+    let mut harness = Harness::new(1);
+    harness.load(1, &echo(), job());
+    harness.load(2, &empty(), job());
+    harness.run(1, 0..50);
+    harness.run(2, 50..60);
+    harness.run(1, 60..100);
+    let mut order = Vec::new();
+    while order.len() < 100 {
+        if let Report::Finished { ticket, .. } = harness.next() {
+            order.push(ticket);
+        }
+    }
+    // Compiled one after the other, the first program's chunks may all be through before the second's begin.
+    let (first, second): (Vec<u64>, Vec<u64>) = order.iter().partition(|ticket| !(50..60).contains(*ticket));
+    assert!(first.is_sorted() && second.is_sorted(), "{order:?}");
+    harness.end();
+}
+
+#[test]
+fn a_program_that_is_refused_fails_its_chunks() {
+    let mut harness = Harness::new(2);
+    harness.load(1, "(module)", job());
+    harness.run(1, 0..10);
+    let mut refused = 0;
+    let mut failed = BTreeSet::new();
+    while failed.len() < 10 || refused == 0 {
+        match harness.next() {
+            Report::Refused { program: id, error } => {
+                assert_eq!((id, error), (program(1), ProgramError::NoStart));
+                refused += 1;
+            }
+            Report::Failed { ticket, failure, .. } => {
+                assert_eq!(failure, Failure::NotLoaded);
+                assert!(failed.insert(ticket));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    harness.run(1, 10..11);
+    assert!(matches!(harness.next(), Report::Failed { ticket: 10, failure: Failure::NotLoaded, .. }));
+    harness.run(99, 11..12);
+    assert!(matches!(harness.next(), Report::Failed { ticket: 11, failure: Failure::NotLoaded, .. }));
+    harness.end();
+}
+
+#[test]
+fn failures_come_with_their_ticket() {
+    let mut harness = Harness::new(2);
+    harness.load(1, &start("1", "(call $proc_exit (i32.const 9))"), job());
+    harness.run(1, [5]);
+    let report = harness.wait_for(|report| matches!(report, Report::Failed { .. }));
+    assert!(matches!(report, Report::Failed { ticket: 5, failure: Failure::Exit { code: 9, .. }, .. }), "{report:?}");
+    harness.end();
+}
+
+#[test]
+fn stopping_a_running_and_a_queued_chunk() {
+    let mut harness = Harness::new(1);
+    harness.load(1, &spin(), limits(|l| l.millis = u64::MAX));
+    harness.load(2, &echo(), job());
+    harness.run(1, [1, 2, 3]);
+    harness.run(2, [4]);
+    harness.wait_for(|report| *report == Report::Started { ticket: 1 });
+    let stopped = |ticket| move |report: &Report| matches!(report, Report::Failed { ticket: t, failure: Failure::Stopped, .. } if *t == ticket);
+    // The second waits: it is dropped while the first runs on.
+    harness.pool.submit(Request::Stop { tickets: vec![2, 77] });
+    harness.wait_for(stopped(2));
+    harness.pool.submit(Request::Stop { tickets: vec![1] });
+    harness.wait_for(stopped(1));
+    // The flag of the thread was for the first alone.
+    harness.wait_for(|report| *report == Report::Started { ticket: 3 });
+    harness.pool.submit(Request::Stop { tickets: vec![3] });
+    harness.wait_for(stopped(3));
+    harness.wait_for(|report| matches!(report, Report::Finished { ticket: 4, .. }));
+    harness.end();
+}
+
+#[test]
+fn reports_do_not_wait_behind_a_long_chunk() {
+    let mut harness = Harness::new(1);
+    harness.load(1, &echo(), job());
+    harness.wait_for(|report| matches!(report, Report::Loaded { .. }));
+    harness.load(2, &spin(), limits(|l| l.millis = u64::MAX));
+    harness.wait_for(|report| matches!(report, Report::Loaded { .. }));
+    harness.run(1, [1]);
+    harness.run(2, [2]);
+    harness.wait_for(|report| matches!(report, Report::Finished { ticket: 1, .. }));
+    harness.wait_for(|report| *report == Report::Started { ticket: 2 });
+}
+
+#[test]
+fn a_program_loads_once_and_can_be_forgotten() {
+    let mut harness = Harness::new(1);
+    harness.load(1, &empty(), job());
+    harness.wait_for(|report| matches!(report, Report::Loaded { .. }));
+    // Known already: the bytes are not looked at.
+    harness.pool.submit(Request::Load { program: program(1), bytes: Bytes::from_static(b"rubbish") });
+    assert_eq!(harness.next(), Report::Loaded { program: program(1), reduces: false });
+    harness.pool.submit(Request::ForgetProgram { program: program(1) });
+    harness.run(1, [1]);
+    assert!(matches!(harness.next(), Report::Failed { ticket: 1, failure: Failure::NotLoaded, .. }));
+    harness.load(1, &empty(), job());
+    harness.wait_for(|report| matches!(report, Report::Loaded { .. }));
+    harness.pool.submit(Request::ForgetJob { job: 1 });
+    harness.run(1, [2]);
+    assert!(matches!(harness.next(), Report::Failed { ticket: 2, failure: Failure::NotLoaded, .. }));
+    harness.end();
+}
+
+#[test]
+fn dropping_the_pool_stops_what_runs() {
+    let mut harness = Harness::new(2);
+    harness.load(1, &spin(), limits(|l| l.millis = u64::MAX));
+    harness.run(1, 0..100);
+    harness.wait_for(|report| matches!(report, Report::Started { .. }));
+    drop(harness.pool);
+    let stopped = harness.reports.iter().flatten().filter(|r| matches!(r, Report::Failed { .. })).count();
+    assert!((1..=2).contains(&stopped), "{stopped}");
+}
+
+#[test]
+fn messages_travel() {
+    let request = Request::Run {
+        job: 1,
+        role: Role::Reduce,
+        chunks: vec![Chunk { ticket: 1 << 40, chunk: 7, input: Bytes::from_static(b"abc") }],
+    };
+    let bytes = postcard::to_allocvec(&request).unwrap();
+    assert_eq!(postcard::from_bytes::<Request>(&bytes).unwrap(), request);
+    let failure = Failure::Exit { code: -1, stderr: "é".into() };
+    let report = Report::Failed { ticket: 1, failure, cpu_micros: 2, wall_micros: u64::MAX };
+    let bytes = postcard::to_allocvec(&report).unwrap();
+    assert_eq!(postcard::from_bytes::<Report>(&bytes).unwrap(), report);
+}
