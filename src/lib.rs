@@ -1,3 +1,13 @@
-//! stub
+//! essaim (French: a swarm): distributed computing with no coordinator.
+//!
+//! A [`peer::Peer`] is one node of a swarm: it lends its threads to the jobs of others, and submits jobs of its
+//! own. The command `essaim` is this library and a command line.
+//!
+//! What a job is stands in `essaim-jobs`, who runs what in `coordinator-free`, how a chunk is run in
+//! `essaim-worker`; only [`peer`] joins them to the network and the disk.
+
 pub mod blob;
+pub mod cli;
 pub mod net;
+pub mod peer;
+pub mod store;

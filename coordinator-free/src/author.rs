@@ -42,7 +42,7 @@ struct Tally {
 /// What follows for a chunk from a vote, or from its output being safe.
 enum Verdict {
     Wait,
-    Collect(Output),
+    Collect(Box<Output>),
     Seal(NodeId),
     Disagree(Vec<NodeId>),
 }
@@ -140,7 +140,7 @@ impl Author {
             (None, None, Some(leaf)) => {
                 let (slot, worker, leaf) = (first.slot, first.worker, leaf.clone());
                 tally.collecting = Some(worker);
-                Verdict::Collect(Output::Collect { slot, chunk, worker, leaf })
+                Verdict::Collect(Box::new(Output::Collect { slot, chunk, worker, leaf }))
             }
             _ => Verdict::Wait,
         }
@@ -171,7 +171,14 @@ impl Member {
                 return Ok(());
             }
         }
-        let left = sets::minus(&receipt.slots, self.ledger.sealed());
+        let mut left = sets::minus(&receipt.slots, self.ledger.sealed());
+        if let Some(distrusted) = self.author.as_ref().and_then(|author| author.distrusted(&from)) {
+            let slots = left.intersection(distrusted);
+            left = sets::minus(&left, &slots);
+            if !slots.is_empty() {
+                self.send(from, Message::Refused { slots });
+            }
+        }
         if self.config.rows.copies > 1 && !left.is_empty() {
             self.send(from, Message::Counted { slots: left });
         }
@@ -200,9 +207,11 @@ impl Member {
         let Some(verdict) = self.author.as_mut().and_then(|author| author.collected(chunk, worker, safe)) else {
             return;
         };
-        let again = matches!(verdict, Verdict::Wait);
+        // Another worker's output of the same chunk may do instead, unless every voice is needed.
+        let missed = !safe && (matches!(verdict, Verdict::Wait) || self.config.rows.copies > 1);
         self.carry_out(chunk, verdict);
-        if !safe && again {
+        if missed && !self.ended {
+            self.send(worker, Message::Refused { slots: (slot..slot + 1).into() });
             self.reissue(slot, worker);
         }
     }
@@ -210,7 +219,7 @@ impl Member {
     fn carry_out(&mut self, chunk: u32, verdict: Verdict) {
         match verdict {
             Verdict::Wait => {}
-            Verdict::Collect(output) => self.out.push_back(output),
+            Verdict::Collect(output) => self.out.push_back(*output),
             Verdict::Seal(worker) => self.seal(chunk, worker),
             Verdict::Disagree(workers) => {
                 self.out.push_back(Output::Notice(Notice::Disagreement { chunk, workers }));
@@ -328,8 +337,7 @@ impl Member {
         let close = Signed::sign(Close { job: self.config.job, reason }, &author.key);
         self.out.push_back(Output::Gossip(Message::Close(close.clone())));
         // Gossip may be lost or late, and nobody may be here to say it again.
-        let alive: Vec<NodeId> =
-            self.peers.iter().filter(|(_, peer)| peer.alive()).map(|(node, _)| *node).collect();
+        let alive: Vec<NodeId> = self.peers.iter().filter(|(_, peer)| peer.alive()).map(|(node, _)| *node).collect();
         alive.into_iter().for_each(|node| self.send(node, Message::Close(close.clone())));
         self.end(reason);
     }

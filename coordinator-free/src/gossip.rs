@@ -10,6 +10,8 @@ use crate::member::Member;
 use crate::message::{Close, MEMBERS, Message, Record, Seal};
 use crate::sets;
 
+/// Least time between a record that holds nothing and the one that says what was taken first.
+const FIRST_GAP: Duration = Duration::from_millis(50);
 /// Intervals in each set of a record.
 const RECORD_SPANS: usize = 8_192;
 /// Bytes of one answer to a digest, about; the next digest gets the rest.
@@ -51,7 +53,10 @@ impl Member {
 
     pub(crate) fn gossip_at(&self) -> Duration {
         let tuning = &self.config.tuning;
+        let had_nothing = self.voice.signed.as_ref().is_some_and(|signed| signed.body.held.is_empty());
         let gap = match self.voice.change {
+            // Others may be idle, and cannot know yet that there is something to split.
+            Change::Lease if had_nothing => FIRST_GAP,
             Change::Nothing => tuning.heartbeat,
             Change::Load => tuning.gossip_gap.1,
             Change::Lease => tuning.gossip_gap.0,
@@ -79,7 +84,7 @@ impl Member {
     }
 
     fn sign_record(&mut self) -> Signed<Record> {
-        self.voice.seq += 1;
+        self.voice.seq = self.voice.seq.saturating_add(1);
         let mut held = self.work.held.clone();
         if held.spans().len() > RECORD_SPANS {
             // Holes that are sealed need not be said: whoever reads this knows, or will.
@@ -120,9 +125,8 @@ impl Member {
         let seals: Vec<_> = seals.into_iter().take_while(|seal| fits(seal.body.slots.spans().len())).collect();
         let mine = self.record();
         let all = [(&self.config.me, &mine)].into_iter().chain(self.ledger.records());
-        let newer = all.filter(|(node, signed)| {
-            **node != from && known.get(node).is_none_or(|seq| *seq < signed.body.seq)
-        });
+        let newer =
+            all.filter(|(node, signed)| **node != from && known.get(node).is_none_or(|seq| *seq < signed.body.seq));
         let size = |record: &Record| record.held.spans().len() + record.done.spans().len();
         let records: Vec<_> = newer
             .map(|(_, signed)| signed.clone())

@@ -8,6 +8,7 @@ use crate::message::{Message, Reason};
 
 /// What a member is told.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "it is moved once and never stored: a box would cost more")]
 pub enum Input {
     /// A message; the transport vouches for `from` when it came directly. For gossip, `from` is whoever
     /// passed it on: what counts is the signature inside.
@@ -48,7 +49,9 @@ pub enum Input {
     Threads(u16),
     /// Author only: the person takes the job back.
     Cancel,
-    /// This node leaves the job: it takes no more, and hands back what it has not started.
+    /// This node leaves the job: it takes no more, hands back what it has not started, and ends (with
+    /// [`Reason::Done`]: done here) when all that it has run is sealed. The author's member stays, and only
+    /// lends no more threads.
     Leave,
 }
 

@@ -102,9 +102,7 @@ impl Ledger {
         }
         new.verify().map_err(|_| Rejection::Signature)?;
         // An owner that says two things under one version is broken or lying: all must still agree on one.
-        let stands = |known: &Signed<Record>| {
-            known.body.seq == new.body.seq && encode(&known.body) < encode(&new.body)
-        };
+        let stands = |known: &Signed<Record>| known.body.seq == new.body.seq && encode(&known.body) < encode(&new.body);
         if known.is_some_and(stands) {
             return Ok(None);
         }

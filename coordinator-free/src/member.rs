@@ -151,6 +151,9 @@ impl Member {
         }
         self.expire_asking();
         self.pulse();
+        if self.ended {
+            return;
+        }
         self.compare();
         self.settle();
     }
@@ -228,6 +231,7 @@ impl Member {
                 self.report.counted(self.now, &slots);
                 Ok(())
             }
+            Message::Refused { slots } => self.on_refused(from, &slots),
         }
     }
 

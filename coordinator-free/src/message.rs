@@ -149,4 +149,10 @@ pub enum Message {
         /// The slots.
         slots: IntervalSet,
     },
+    /// From the author: these results of yours are of no use (they failed, or could not be had). Others run
+    /// these slots now: hold them no longer.
+    Refused {
+        /// The slots.
+        slots: IntervalSet,
+    },
 }

@@ -6,6 +6,7 @@ use crate::message::Load;
 
 /// The most of anything that a peer may say of itself; beyond it is not believed.
 const MOST_THREADS: u16 = 4_096;
+const MOST_SLOTS: u32 = 1 << 28;
 
 /// One other member.
 #[derive(Clone, Debug)]
@@ -78,7 +79,14 @@ impl Peer {
 
 /// Keeps a peer's word within reason.
 pub(crate) fn clamp(load: Load) -> Load {
-    Load { threads: load.threads.min(MOST_THREADS), blocked: load.blocked.min(load.queued), ..load }
+    let queued = load.queued.min(MOST_SLOTS);
+    Load {
+        threads: load.threads.min(MOST_THREADS),
+        slot_micros: load.slot_micros,
+        queued,
+        running: load.running.min(MOST_SLOTS),
+        blocked: load.blocked.min(queued),
+    }
 }
 
 /// Slots a second, given how long a slot takes where the member does not know yet.

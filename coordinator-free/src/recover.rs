@@ -6,6 +6,7 @@ use std::time::Duration;
 use essaim_jobs::{IntervalSet, NodeId};
 
 use crate::io::{Notice, Output};
+use crate::ledger::Rejection;
 use crate::member::Member;
 use crate::message::{Message, Reason, Record};
 use crate::sets;
@@ -68,8 +69,7 @@ impl Member {
             let down = peer.down.is_some_and(|since| self.now >= since + patience);
             peer.alive() && (down || self.now >= peer.heard + peer.limit)
         };
-        let dead: Vec<NodeId> =
-            self.peers.iter().filter(|(_, peer)| gone(peer)).map(|(node, _)| *node).collect();
+        let dead: Vec<NodeId> = self.peers.iter().filter(|(_, peer)| gone(peer)).map(|(node, _)| *node).collect();
         for node in &dead {
             self.dies(*node);
         }
@@ -119,8 +119,7 @@ impl Member {
             let last = peer.heard.max(peer.probed);
             peer.alive() && peer.down.is_none() && self.now >= last + PROBE_AFTER.min(peer.limit / 2)
         };
-        let probed: Vec<NodeId> =
-            self.peers.iter().filter(|(_, peer)| silent(peer)).map(|(node, _)| *node).collect();
+        let probed: Vec<NodeId> = self.peers.iter().filter(|(_, peer)| silent(peer)).map(|(node, _)| *node).collect();
         for node in probed {
             if let Some(peer) = self.peers.get_mut(&node) {
                 peer.probed = self.now;
@@ -229,8 +228,7 @@ impl Member {
     /// Another living member says that it holds slots that this one holds too: one of the two yields what it
     /// has not started.
     pub(crate) fn settle_conflict(&mut self, other: NodeId) {
-        let Some(theirs) = self.ledger.record(&other).filter(|record| sets::meet(&record.held, &self.work.held))
-        else {
+        let Some(theirs) = self.ledger.record(&other).filter(|record| sets::meet(&record.held, &self.work.held)) else {
             return;
         };
         let (held, done) = (theirs.held.clone(), theirs.done.clone());
@@ -239,9 +237,6 @@ impl Member {
             ignored.union(distrusted);
         }
         let both = sets::minus(&held, &ignored);
-        if other == self.config.author_node {
-            self.relinquish(&both);
-        }
         let both = both.intersection(&self.work.unstarted());
         let mut lost = both.intersection(&done);
         for span in sets::minus(&both, &done).spans() {
@@ -262,17 +257,17 @@ impl Member {
         }
     }
 
-    /// The author holds slots that were run here: it wants them run elsewhere. What succeeded is still offered.
-    fn relinquish(&mut self, slots: &IntervalSet) {
-        let wanted = slots.intersection(&self.work.held).intersection(&self.work.done);
-        if wanted.is_empty() {
-            return;
+    /// The author has no use for what came out here: others are to run these slots.
+    pub(crate) fn on_refused(&mut self, from: NodeId, slots: &IntervalSet) -> Result<(), Rejection> {
+        if from != self.config.author_node {
+            return Err(Rejection::Unasked);
         }
-        let failed = self.report.failed(&wanted);
-        self.report.forget(&failed);
+        let wanted = slots.intersection(&self.work.done);
+        self.report.forget(&wanted);
         self.work.held = sets::minus(&self.work.held, &wanted);
-        self.work.done = sets::minus(&self.work.done, &failed);
+        self.work.refuse(wanted.iter());
         self.lease_moved();
+        Ok(())
     }
 
     /// Asks one random living member what it knows that is not known here; the author, as long as nothing is
@@ -286,8 +281,7 @@ impl Member {
         if self.author.is_none() && self.ledger.record(&author).is_none() {
             return self.hello();
         }
-        let alive: Vec<NodeId> =
-            self.peers.iter().filter(|(_, peer)| peer.alive()).map(|(node, _)| *node).collect();
+        let alive: Vec<NodeId> = self.peers.iter().filter(|(_, peer)| peer.alive()).map(|(node, _)| *node).collect();
         if alive.is_empty() {
             return;
         }

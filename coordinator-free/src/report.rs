@@ -87,12 +87,6 @@ impl Reporter {
         }
     }
 
-    /// Those of `slots` that failed here.
-    pub(crate) fn failed(&self, slots: &IntervalSet) -> IntervalSet {
-        let failed = |slot: &u32| matches!(self.leaves.get(slot), Some(Kept { leaf: Leaf::Failed(_), .. }));
-        slots.iter().filter(failed).collect()
-    }
-
     /// The author has counted these, and waits for other copies.
     pub(crate) fn counted(&mut self, now: Duration, slots: &IntervalSet) {
         for batch in self.sent.values_mut() {

@@ -90,7 +90,8 @@ impl Work {
             slot_micros: self.slot_micros(),
             queued: self.queued(),
             running: self.running,
-            blocked: self.blocked,
+            // Counted lately, not now: never more than there are.
+            blocked: self.blocked.min(self.queued()),
         }
     }
 

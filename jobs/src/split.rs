@@ -107,27 +107,22 @@ impl SplitError {
                  input, where text is split by lines"
                 .into(),
             Self::TooManyChunks { .. } => {
-                "give more work to a chunk with a larger --block, or run fewer parameters at once"
-                    .into()
+                "give more work to a chunk with a larger --block, or run fewer parameters at once".into()
             }
             Self::BadRange { text, why } => match why {
                 RangeFault::Empty => match text.split_once("..") {
                     Some((first, second)) if !second.starts_with('=') => {
-                        format!(
-                            "the second number is not included; did you mean {second}..{first}?"
-                        )
+                        format!("the second number is not included; did you mean {second}..{first}?")
                     }
                     _ => "write the smaller number first".into(),
                 },
                 _ => "write it as 0..1_000_000, or 1..=10 to include the 10".into(),
             },
             Self::EmptyList { .. } => {
-                "write the values after it, as in `::: 1 2 3`; did a shell pattern match nothing?"
-                    .into()
+                "write the values after it, as in `::: 1 2 3`; did a shell pattern match nothing?".into()
             }
             Self::TabInValue { .. } => {
-                "the values of several lists are joined by TABs; use one list, or another separator"
-                    .into()
+                "the values of several lists are joined by TABs; use one list, or another separator".into()
             }
         }
     }
@@ -138,10 +133,7 @@ impl SplitError {
 /// # Errors
 /// [`SplitError::TooManyChunks`] where it is more than [`MOST_CHUNKS`].
 pub fn check_count(chunks: u64) -> Result<u32, SplitError> {
-    u32::try_from(chunks)
-        .ok()
-        .filter(|&chunks| chunks <= MOST_CHUNKS)
-        .ok_or(SplitError::TooManyChunks { chunks })
+    u32::try_from(chunks).ok().filter(|&chunks| chunks <= MOST_CHUNKS).ok_or(SplitError::TooManyChunks { chunks })
 }
 
 /// Says that a file of `len` bytes may be one chunk, of at most `most` bytes.
@@ -150,11 +142,7 @@ pub fn check_count(chunks: u64) -> Result<u32, SplitError> {
 /// [`SplitError::FileTooLarge`] where it is longer.
 pub fn check_file(name: &str, len: u64, most: u64) -> Result<(), SplitError> {
     if len > most {
-        return Err(SplitError::FileTooLarge {
-            name: name.to_owned(),
-            len,
-            most,
-        });
+        return Err(SplitError::FileTooLarge { name: name.to_owned(), len, most });
     }
     Ok(())
 }

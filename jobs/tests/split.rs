@@ -5,8 +5,8 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 
 use essaim_jobs::split::{
-    LineCutter, MOST_CHUNKS, RangeFault, SplitError, check_count, check_file, cut_range,
-    default_block, looks_like_range, parameter_lists, parse_range, product, range_input,
+    LineCutter, MOST_CHUNKS, RangeFault, SplitError, check_count, check_file, cut_range, default_block,
+    looks_like_range, parameter_lists, parse_range, product, range_input,
 };
 use proptest::prelude::*;
 
@@ -206,18 +206,8 @@ fn ranges_are_read() {
 fn a_line_too_long_says_where() {
     let text = [b"short\n".as_slice(), &[b'x'; 200], b"\n"].concat();
     let error = cuts(&text, &[10, 20], 10, 100).unwrap_err();
-    assert_eq!(
-        error,
-        SplitError::LineTooLong {
-            offset: 9,
-            len: 198,
-            most: 100
-        }
-    );
-    assert!(
-        error.to_string().contains("byte 9") && error.to_string().contains("100"),
-        "{error}"
-    );
+    assert_eq!(error, SplitError::LineTooLong { offset: 9, len: 198, most: 100 });
+    assert!(error.to_string().contains("byte 9") && error.to_string().contains("100"), "{error}");
     assert!(error.hint().contains("line"));
     // A block over half of the limit is lowered, so that short lines always fit.
     assert_eq!(cuts(b"aaa\nbbb\nccc\n", &[], 1_000, 8), Ok(vec![4, 8, 12]));
@@ -228,13 +218,9 @@ fn a_line_too_long_says_where() {
 #[test]
 fn blocks_are_chosen_by_the_input_alone() {
     let kib = 1 << 10;
-    for (total, bytes) in [
-        (0, 64 * kib),
-        (16 << 20, 64 * kib),
-        (64 << 20, 256 * kib),
-        (256 << 20, 1024 * kib),
-        (u64::MAX, 1024 * kib),
-    ] {
+    for (total, bytes) in
+        [(0, 64 * kib), (16 << 20, 64 * kib), (64 << 20, 256 * kib), (256 << 20, 1024 * kib), (u64::MAX, 1024 * kib)]
+    {
         assert_eq!(default_block(total).get(), bytes, "{total}");
     }
 }
@@ -249,14 +235,8 @@ fn parameters_are_lists_and_products() {
     let one: Vec<_> = product(&[vec![b"x y\t\xff".as_slice()]]).unwrap().collect();
     assert_eq!(one, [b"x y\t\xff"], "one list: the value to the byte");
 
-    assert_eq!(
-        parameter_lists(["a", ":::"]),
-        Err(SplitError::EmptyList { list: 2 })
-    );
-    assert_eq!(
-        parameter_lists::<&str>([]),
-        Err(SplitError::EmptyList { list: 1 })
-    );
+    assert_eq!(parameter_lists(["a", ":::"]), Err(SplitError::EmptyList { list: 2 }));
+    assert_eq!(parameter_lists::<&str>([]), Err(SplitError::EmptyList { list: 1 }));
     let tab = product(&[vec!["a"], vec!["b\tc"]]).err();
     assert_eq!(tab, Some(SplitError::TabInValue { list: 2 }));
     assert_eq!(product::<&str>(&[]).unwrap().len(), 0);
@@ -270,20 +250,11 @@ fn a_job_has_a_bounded_number_of_chunks() {
     assert_eq!(check_count(over), Err(too_many.clone()));
 
     let lines = vec![b'\n'; usize::try_from(over).unwrap()];
-    assert_eq!(
-        cuts(&lines[1..], &[], 1, 100).unwrap().len() as u64,
-        over - 1
-    );
+    assert_eq!(cuts(&lines[1..], &[], 1, 100).unwrap().len() as u64, over - 1);
     assert_eq!(cuts(&lines, &[5_000], 1, 100), Err(too_many.clone()));
-    assert_eq!(
-        cut_range(0..over, Some(block(1))).err(),
-        Some(too_many.clone())
-    );
+    assert_eq!(cut_range(0..over, Some(block(1))).err(), Some(too_many.clone()));
     let wide = vec![vec!["x"; 2_048]; 6];
-    assert_eq!(
-        product(&wide).err(),
-        Some(SplitError::TooManyChunks { chunks: u64::MAX })
-    );
+    assert_eq!(product(&wide).err(), Some(SplitError::TooManyChunks { chunks: u64::MAX }));
     assert!(too_many.hint().contains("--block"));
 }
 
@@ -291,8 +262,5 @@ fn a_job_has_a_bounded_number_of_chunks() {
 fn a_file_is_a_chunk_if_it_fits() {
     assert_eq!(check_file("a.bin", 10, 10), Ok(()));
     let error = check_file("a.bin", 11, 10).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "a.bin has 11 bytes: a chunk has at most 10"
-    );
+    assert_eq!(error.to_string(), "a.bin has 11 bytes: a chunk has at most 10");
 }

@@ -107,7 +107,10 @@ prop_compose! {
 fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
     let bytes = encode(value);
     assert_eq!(&decode_canonical::<T>(&bytes, bytes.len()).unwrap(), value);
-    assert_eq!(decode::<T>(&bytes, bytes.len() - 1).unwrap_err(), WireError::TooLarge { len: bytes.len(), most: bytes.len() - 1 });
+    assert_eq!(
+        decode::<T>(&bytes, bytes.len() - 1).unwrap_err(),
+        WireError::TooLarge { len: bytes.len(), most: bytes.len() - 1 }
+    );
     let mut longer = bytes.clone();
     longer.push(0);
     assert_eq!(decode::<T>(&longer, longer.len()).unwrap_err(), WireError::Trailing(1));
@@ -247,7 +250,8 @@ fn a_manifest_out_of_bounds_says_which_field() {
         nonce: 0,
     };
     assert_eq!(good.check(), Ok(()));
-    let cases: [(&str, fn(&mut Manifest)); 7] = [
+    type Spoil = fn(&mut Manifest);
+    let cases: [(&str, Spoil); 7] = [
         ("number of chunks", |m| m.chunks = 0),
         ("number of pages", |m| m.chunks = 5_000),
         ("copies", |m| m.copies = 0),

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use libp2p::Multiaddr;
 
-use crate::net::{PeerAddr, SwarmName};
+use crate::net::{AddrError, PeerAddr, SwarmName, parse_listen};
 
 /// Run programs on every machine of a swarm. Nobody is in charge.
 #[derive(Debug, Parser)]
@@ -41,14 +41,14 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "ESSAIM_HOME")]
     pub home: Option<PathBuf>,
     /// Swarm to be in; peers of different swarms never meet
-    #[arg(long, global = true, value_name = "NAME", env = "ESSAIM_SWARM", default_value = "public")]
+    #[arg(long, global = true, value_name = "NAME", env = "ESSAIM_SWARM", default_value = "public", value_parser = swarm)]
     pub swarm: SwarmName,
     /// A peer to begin with: HOST:PORT or a multiaddress; may be repeated
-    #[arg(long = "peer", global = true, value_name = "ADDR")]
+    #[arg(long = "peer", global = true, value_name = "ADDR", value_parser = peer)]
     pub peers: Vec<PeerAddr>,
-    /// Address to listen on, as /ip4/0.0.0.0/tcp/4001; may be repeated [default: all, at free ports]
-    #[arg(long, global = true, value_name = "ADDR")]
-    pub listen: Vec<Multiaddr>,
+    /// Where to listen: IP:PORT, or a multiaddress; may be repeated [default: everywhere, at free ports]
+    #[arg(long, global = true, value_name = "ADDR", value_parser = listen)]
+    pub listen: Vec<Listen>,
     /// Do not look for peers on this machine and its LAN
     #[arg(long, global = true)]
     pub no_mdns: bool,
@@ -172,9 +172,9 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<(Global, Comma
     match &mut cli.command {
         Command::Run(run) => {
             let arguments = arguments.unwrap_or_default().into_iter().map(OsString::into_string);
-            run.args = arguments.collect::<Result<_, _>>().map_err(|word| {
-                command.error(ErrorKind::InvalidUtf8, format!("the argument {word:?} is not UTF-8"))
-            })?;
+            run.args = arguments
+                .collect::<Result<_, _>>()
+                .map_err(|word| command.error(ErrorKind::InvalidUtf8, format!("the argument {word:?} is not UTF-8")))?;
             run.parameters = parameters;
         }
         _ if parameters.is_some() || arguments.is_some() => {
@@ -192,6 +192,26 @@ fn bytes(text: &str) -> Result<u64, String> {
 
 fn block(text: &str) -> Result<NonZeroU64, String> {
     NonZeroU64::new(bytes(text)?).ok_or_else(|| "a chunk cannot be empty".to_owned())
+}
+
+/// What one `--listen` stands for: `IP:PORT` is both TCP and QUIC.
+#[derive(Clone, Debug)]
+pub struct Listen(pub Vec<Multiaddr>);
+
+fn listen(text: &str) -> Result<Listen, String> {
+    parse_listen(text).map(Listen).map_err(|error| hinted(&error))
+}
+
+fn peer(text: &str) -> Result<PeerAddr, String> {
+    text.parse().map_err(|error| hinted(&error))
+}
+
+fn swarm(text: &str) -> Result<SwarmName, String> {
+    text.parse().map_err(|error| hinted(&error))
+}
+
+fn hinted(error: &AddrError) -> String {
+    format!("{error}\n  hint: {}", error.hint())
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {

@@ -31,7 +31,8 @@ pub async fn build(global: &Global, folder: &Path) -> Result<PathBuf, Fail> {
         cargo.arg("--quiet");
     }
     let built = cargo.current_dir(folder).stdin(Stdio::null()).stderr(Stdio::inherit()).output().await;
-    let built = built.map_err(|error| Fail::new(format!("cannot run cargo: {error}"), "install Rust: https://rustup.rs"))?;
+    let built =
+        built.map_err(|error| Fail::new(format!("cannot run cargo: {error}"), "install Rust: https://rustup.rs"))?;
     if !built.status.success() {
         return Err(Fail::new(format!("{} does not build", folder.display()), "see what the compiler says above"));
     }
@@ -58,17 +59,16 @@ fn programs(messages: &[u8], folder: &Path) -> Vec<PathBuf> {
 /// Makes sure that the compiler has a standard library for the target.
 async fn add_target(global: &Global, folder: &Path) -> Result<(), Fail> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let asked = Command::new(rustc)
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .current_dir(folder)
-        .output()
-        .await;
-    let there = asked.is_ok_and(|out| out.status.success() && Path::new(String::from_utf8_lossy(&out.stdout).trim()).is_dir());
+    let asked =
+        Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).current_dir(folder).output().await;
+    let there =
+        asked.is_ok_and(|out| out.status.success() && Path::new(String::from_utf8_lossy(&out.stdout).trim()).is_dir());
     if there {
         return Ok(());
     }
     say(global, format!("essaim: adding the target {TARGET} with rustup"), "target", json!({ "target": TARGET }));
-    let rustup = Command::new("rustup").args(["target", "add", TARGET]).current_dir(folder).stdout(Stdio::null()).status();
+    let rustup =
+        Command::new("rustup").args(["target", "add", TARGET]).current_dir(folder).stdout(Stdio::null()).status();
     match rustup.await {
         Ok(status) if status.success() => Ok(()),
         _ => {

@@ -41,7 +41,9 @@ pub struct Cut {
 pub fn cut(global: &Global, run: &Run, home: &Home) -> Result<Cut, Fail> {
     let cut = if let Some(words) = &run.parameters {
         if !run.inputs.is_empty() {
-            return Err(Fail::new("there are both an INPUT and `:::` parameters", "give one or the other").with_status(2));
+            return Err(
+                Fail::new("there are both an INPUT and `:::` parameters", "give one or the other").with_status(2)
+            );
         }
         parameters(words)?
     } else if let Some(text) = range(&run.inputs) {

@@ -73,7 +73,8 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
 }
 
 fn line(status: &Status) -> String {
-    let mut line = format!("essaim: {}, {} run", count(status.connected as u64, "peer"), count(status.chunks_run, "chunk"));
+    let mut line =
+        format!("essaim: {}, {} run", count(status.connected as u64, "peer"), count(status.chunks_run, "chunk"));
     if status.chunks_failed > 0 {
         line.push_str(&format!(" ({} of them failed)", status.chunks_failed));
     }
@@ -108,7 +109,7 @@ pub async fn start(global: &Global, home: Home, engine: Engine, cpus: u16) -> Re
     let config = Config {
         home,
         swarm: global.swarm.clone(),
-        listen: global.listen.clone(),
+        listen: global.listen.iter().flat_map(|listen| listen.0.clone()).collect(),
         peers: global.peers.clone(),
         mdns: !global.no_mdns,
         local_dir: local_dir(),

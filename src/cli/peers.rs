@@ -23,7 +23,8 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// # Errors
 /// The node cannot start, or nobody was found.
 pub async fn peers(global: &Global, peers: &Peers) -> Result<(), Fail> {
-    let engine = Engine::new(EngineConfig { threads: 1, ..EngineConfig::default() }).map_err(|e| Fail::of(&e, e.hint()))?;
+    let engine =
+        Engine::new(EngineConfig { threads: 1, ..EngineConfig::default() }).map_err(|e| Fail::of(&e, e.hint()))?;
     let peer = join::start(global, join::home(global)?, engine, 0).await?;
     let until = Instant::now() + peers.within;
     let mut found: BTreeMap<_, Found> = BTreeMap::new();
@@ -66,13 +67,13 @@ fn list(global: &Global, found: &BTreeMap<essaim_jobs::NodeId, Found>) -> io::Re
                 "engine": advert.engine,
                 "version": advert.version,
                 "addresses": addresses,
-                "rtt_ms": peer.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
+                "rtt_ms": peer.rtt.as_secs_f64() * 1e3,
             });
             writeln!(out, "{line}")?;
         } else {
             let spare = format!("{}/{}", advert.cores_spare, advert.cores);
             let memory = bytesize::ByteSize(advert.memory_bytes).display().iec().to_string();
-            let rtt = peer.rtt.map_or_else(|| "-".to_owned(), |rtt| format!("{:.1} ms", rtt.as_secs_f64() * 1e3));
+            let rtt = format!("{:.1} ms", peer.rtt.as_secs_f64() * 1e3);
             writeln!(out, "{:<10} {spare:>5} {memory:>10} {rtt:>8}  {:<24} {address}", node.short(), advert.engine)?;
         }
     }

@@ -40,7 +40,8 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
     let chunks = cut.inputs.len() as u32;
     let what = format!("{}: {} ({}, {})", program.name, count(u64::from(chunks), "chunk"), size(cut.bytes), cut.how);
     if run.dry_run {
-        let fold = if folds { "its outputs are folded by the program itself" } else { "its outputs are printed in order" };
+        let fold =
+            if folds { "its outputs are folded by the program itself" } else { "its outputs are printed in order" };
         let program = program.path.display();
         let words = format!("essaim: would run {what}; {fold}\n  program {program}\n  arguments {:?}", run.args);
         let fields = json!({ "name": what, "chunks": chunks, "bytes": cut.bytes, "reduce": folds, "args": run.args });
@@ -302,11 +303,8 @@ impl Story {
             (_, 0) => format!("by {}: {}", count(others.len() as u64, "peer"), who.join(", ")),
             _ => format!("by {}: {}, this machine {own}", count(others.len() as u64 + 1, "peer"), who.join(", ")),
         };
-        let mut out = format!(
-            "essaim: {} in {:.2} s, {by}",
-            count(u64::from(end.progress.chunks), "chunk"),
-            took.as_secs_f64()
-        );
+        let mut out =
+            format!("essaim: {} in {:.2} s, {by}", count(u64::from(end.progress.chunks), "chunk"), took.as_secs_f64());
         for (peer, held, rerun) in &self.lost {
             out.push_str(&format!(
                 "\n  peer {} was lost: {} run again, {held} taken over",

@@ -12,8 +12,8 @@ use libp2p::Stream;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::direct::{steady, write_steadily};
 use super::client::Client;
+use super::direct::{steady, write_steadily};
 use super::streams::{Kind, OpenError};
 use super::{Serve, addr, limits};
 use crate::blob::Blob;
@@ -114,14 +114,17 @@ async fn ask(stream: &mut Stream, blob: BlobRef) -> io::Result<Option<Vec<u8>>> 
     Ok(Some(bytes))
 }
 
-/// Answers the question on `stream`.
-pub(super) async fn answer(mut stream: Stream, serve: Serve, serves: Arc<Semaphore>) -> io::Result<()> {
+/// Answers the question on `stream` when it has a turn among its peer's and one among everybody's.
+pub(super) async fn answer(mut stream: Stream, serve: Serve, turns: [Arc<Semaphore>; 2]) -> io::Result<()> {
     let mut question = [0; 40];
     steady(stream.read_exact(&mut question)).await?;
     let (id, most) = question.split_at(32);
     let id = BlobId(id.try_into().map_err(io::Error::other)?);
     let most = u64::from_be_bytes(most.try_into().map_err(io::Error::other)?);
-    let _turn = serves.acquire_owned().await.map_err(io::Error::other)?;
+    // Its own turn first: one that keeps all of those waiting keeps nobody else waiting.
+    let [own, all] = turns;
+    let _own = own.acquire_owned().await.map_err(io::Error::other)?;
+    let _turn = all.acquire_owned().await.map_err(io::Error::other)?;
     // The store may have to ask the disk.
     let found = spawn_blocking(move || serve(id)).await.map_err(io::Error::other)?;
     match found.filter(|blob| blob.len() <= most) {

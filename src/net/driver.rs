@@ -2,7 +2,7 @@
 //! stream or for the disk; what takes time runs in tasks of its own. What happens on the network is dealt
 //! with in `reactions`, what handles ask for here.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ pub(super) struct Driver {
     pub(super) topics: HashMap<TopicHash, Topic>,
     pub(super) advert: Option<Bytes>,
     lends: bool,
-    provided: BTreeSet<kad::RecordKey>,
+    provided: HashSet<kad::RecordKey>,
     provided_at: usize,
     greetings: Vec<Bytes>,
     /// What does not fit the inbox yet, in order.
@@ -82,6 +82,8 @@ pub(super) struct Peer {
     pub(super) rtt: Option<Duration>,
     /// Room for the streams it opens.
     pub(super) streams: Arc<Semaphore>,
+    /// Turns for those of them that ask for blobs.
+    pub(super) serves: Arc<Semaphore>,
     pub(super) reader: Option<Reader>,
 }
 
@@ -120,7 +122,7 @@ impl Driver {
             topics: HashMap::new(),
             advert: None,
             lends: false,
-            provided: BTreeSet::new(),
+            provided: HashSet::new(),
             provided_at: 0,
             greetings: Vec::new(),
             held: VecDeque::new(),
@@ -220,7 +222,12 @@ impl Driver {
     }
 
     /// Dials a peer at these addresses and any others that are known, or whoever is at the first of them.
-    pub(super) fn dial(&mut self, peer: Option<PeerId>, addresses: Vec<Multiaddr>, reply: Option<oneshot::Sender<Dialled>>) {
+    pub(super) fn dial(
+        &mut self,
+        peer: Option<PeerId>,
+        addresses: Vec<Multiaddr>,
+        reply: Option<oneshot::Sender<Dialled>>,
+    ) {
         let answer = |reply: Option<oneshot::Sender<Dialled>>, dialled| {
             if let Some(reply) = reply {
                 let _ = reply.send(dialled);
@@ -293,7 +300,7 @@ impl Driver {
         let keys = if self.lends {
             spare::keys_of(self.parts.node, spare::level(behaviour::estimate(dht)))
         } else {
-            BTreeSet::new()
+            HashSet::new()
         };
         for key in self.provided.difference(&keys) {
             dht.stop_providing(key);

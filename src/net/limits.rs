@@ -23,7 +23,7 @@ pub(super) const NEGOTIATE: Duration = Duration::from_secs(8);
 /// Streams that wait for one peer to be dialled.
 pub(super) const OPENS_WAITING: usize = 64;
 /// Streams that a connection has brought and that the node has not yet taken up; more are dropped.
-pub(super) const INBOUND_WAITING: usize = 64;
+pub(super) const INBOUND_WAITING: usize = 2 * FETCHES;
 /// Peers whose addresses are remembered from hints, and addresses of each.
 pub(super) const HINTED_PEERS: usize = 4_096;
 /// See [`HINTED_PEERS`].
@@ -69,10 +69,13 @@ pub const TOPICS: usize = 1_024;
 /// Bytes of a topic's name: the swarm's 64, a job's 64 hexadecimal digits, and what joins them.
 pub(super) const TOPIC_BYTES: usize = 192;
 
-/// Blobs that are served at once; further requests wait their turn.
+/// Blobs that are served at once, to all and to one peer; further questions wait their turn.
 pub(super) const SERVES: usize = 64;
-/// Streams on which one peer may ask for blobs or adverts at once; more are dropped.
-pub(super) const SERVES_PER_PEER: usize = 32;
+/// See [`SERVES`].
+pub(super) const SERVES_PER_PEER: usize = 16;
+/// Streams of one peer that are being read or answered; more are dropped. An honest peer has [`FETCHES`],
+/// as many whose end has not come through yet, and a few others.
+pub(super) const STREAMS_PER_PEER: usize = 2 * FETCHES + 32;
 /// Blobs that are fetched at once.
 pub(super) const FETCHES: usize = 64;
 /// KiB of blobs that are being fetched at once: two of the largest.

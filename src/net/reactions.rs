@@ -99,7 +99,8 @@ impl Driver {
             connections: HashMap::new(),
             claimed: Vec::new(),
             rtt: None,
-            streams: Arc::new(Semaphore::new(limits::SERVES_PER_PEER)),
+            streams: Arc::new(Semaphore::new(limits::STREAMS_PER_PEER)),
+            serves: Arc::new(Semaphore::new(limits::SERVES_PER_PEER)),
             reader: None,
         });
         peer.connections.insert(connection, (address, 0));
@@ -247,15 +248,17 @@ impl Driver {
                     self.joining = self.parts.swarm.behaviour_mut().dht.bootstrap().ok();
                 }
             }
-            kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(mut record) } } => {
-                // All our keys are hashes. A peer can speak only for itself: kad has seen to that.
-                if record.key.as_ref().len() == 32 {
-                    record.addresses.truncate(limits::HINTS_PER_PEER);
-                    let _ = self.parts.swarm.behaviour_mut().dht.store_mut().add_provider(record);
-                }
+            // All our keys are hashes. A peer can speak only for itself: kad has seen to that.
+            kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(mut record) } }
+                if record.key.as_ref().len() == 32 =>
+            {
+                record.addresses.truncate(limits::HINTS_PER_PEER);
+                let _ = self.parts.swarm.behaviour_mut().dht.store_mut().add_provider(record);
             }
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
-                if step.last && self.joining == Some(id) {
+                // The first step is the search for oneself, after which one knows one's neighbours; those that
+                // follow look into the far corners.
+                if self.joining == Some(id) {
                     self.parts.joined.send_replace(true);
                 }
                 self.progress(id, &result);
@@ -313,10 +316,11 @@ impl Driver {
         let Some(peer) = self.peers.get(&id) else { return };
         // Beyond its share a peer's stream is dropped, which it sees.
         let Ok(share) = peer.streams.clone().try_acquire_owned() else { return };
-        let (serve, serves, advert) = (self.parts.serve.clone(), self.serves.clone(), self.advert.clone());
+        let (serve, advert) = (self.parts.serve.clone(), self.advert.clone());
+        let turns = [peer.serves.clone(), self.serves.clone()];
         self.tasks.spawn(async move {
             let answered: io::Result<()> = match kind {
-                Kind::Blob => blobs::answer(stream, serve, serves).await,
+                Kind::Blob => blobs::answer(stream, serve, turns).await,
                 _ => spare::answer(stream, advert).await,
             };
             if let Err(error) = answered {

@@ -5,7 +5,7 @@
 //! The level is the smallest at which the swarm leaves about 16 nodes a prefix, because a key keeps no more
 //! than 20 providers; its two neighbours are provided too, so that nodes whose estimates differ still meet.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ fn key(level: u8, prefix: u64) -> kad::RecordKey {
 }
 
 /// The keys under which `node` is to be found in a swarm of that level.
-pub(super) fn keys_of(node: NodeId, about_level: u8) -> BTreeSet<kad::RecordKey> {
+pub(super) fn keys_of(node: NodeId, about_level: u8) -> HashSet<kad::RecordKey> {
     let hash = BlobId::of(&node.0).0;
     let head = u64::from(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]));
     about(about_level).map(|level| key(level, head >> (32 - level))).collect()
@@ -123,7 +123,8 @@ pub(super) async fn find(client: &Client, me: NodeId, mut joined: watch::Receive
     let answers = stream::iter(questions).buffer_unordered(limits::ASKED_AT_ONCE);
     let mut found: Vec<Found> = answers.filter_map(|answer| async { answer }).collect().await;
     let connected = client.ask(Command::Peers).await.unwrap_or_default();
-    let addresses: HashMap<_, _> = connected.into_iter().map(|PeerInfo { node, addresses, .. }| (node, addresses)).collect();
+    let addresses: HashMap<_, _> =
+        connected.into_iter().map(|PeerInfo { node, addresses, .. }| (node, addresses)).collect();
     for found in &mut found {
         found.addresses = addresses.get(&found.node).cloned().unwrap_or_default();
     }
@@ -196,7 +197,7 @@ mod tests {
     fn a_seeker_whose_estimate_is_off_by_two_levels_still_meets_every_provider() {
         let nodes: Vec<NodeId> = (0..=255).map(|n| NodeId([n; 32])).collect();
         for (theirs, ours) in [(0, 0), (1, 3), (3, 1), (4, 4), (2, 4)] {
-            let tried: BTreeSet<_> = keys_to_try(ours).into_iter().collect();
+            let tried: HashSet<_> = keys_to_try(ours).into_iter().collect();
             for node in &nodes {
                 assert!(keys_of(*node, theirs).iter().any(|key| tried.contains(key)), "{theirs} {ours}");
             }
@@ -205,14 +206,15 @@ mod tests {
 
     #[test]
     fn a_seeker_in_a_large_swarm_draws_different_keys_each_time() {
-        let (one, other): (BTreeSet<_>, BTreeSet<_>) =
+        let (one, other): (HashSet<_>, HashSet<_>) =
             (keys_to_try(12).into_iter().collect(), keys_to_try(12).into_iter().collect());
         assert!(one.len() > 80 && one != other, "{}", one.len());
     }
 
     #[test]
     fn adverts_that_break_their_bounds_are_not_sent() {
-        let advert = Advert { engine: "x".repeat(96), version: "y".repeat(32), memory_bytes: u64::MAX, ..Advert::default() };
+        let advert =
+            Advert { engine: "x".repeat(96), version: "y".repeat(32), memory_bytes: u64::MAX, ..Advert::default() };
         assert!(encoded(&advert).is_some());
         assert!(encoded(&Advert { engine: "x".repeat(97), ..advert }).is_none());
     }

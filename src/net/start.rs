@@ -64,8 +64,8 @@ impl NetError {
 /// [`NetError`], when it cannot listen on an address that was asked for.
 pub async fn start(config: Config) -> Result<(Handle, Events), NetError> {
     let mut seed = config.seed;
-    let key = Keypair::ed25519_from_bytes(&mut seed)
-        .map_err(|error| NetError::Transport { reason: error.to_string() })?;
+    let key =
+        Keypair::ed25519_from_bytes(&mut seed).map_err(|error| NetError::Transport { reason: error.to_string() })?;
     let me = key.public().to_peer_id();
     let node = addr::node_id(&me).ok_or(NetError::Transport { reason: "the key is not ed25519".to_owned() })?;
     let mut swarm = behaviour::swarm(key, &config.swarm, config.mdns)?;

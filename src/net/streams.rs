@@ -13,15 +13,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::channel::oneshot;
+use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
-use libp2p::core::Endpoint;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, DialError, FromSwarm,
-    NetworkBehaviour, NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, DialError, FromSwarm, NetworkBehaviour,
+    NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
 
@@ -142,11 +141,7 @@ impl Behaviour {
     }
 
     fn handler(&self) -> Handler {
-        Handler {
-            protocols: self.protocols.clone(),
-            openings: VecDeque::from([None]),
-            events: VecDeque::new(),
-        }
+        Handler { protocols: self.protocols.clone(), openings: VecDeque::from([None]), events: VecDeque::new() }
     }
 }
 
@@ -273,10 +268,7 @@ impl ConnectionHandler for Handler {
         SubstreamProtocol::new(Inbound(self.protocols.clone()), ()).with_timeout(limits::NEGOTIATE)
     }
 
-    fn poll(
-        &mut self,
-        _: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<Outbound, Option<Opening>, ToBehaviour>> {
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Outbound, Option<Opening>, ToBehaviour>> {
         if let Some(event) = self.events.pop_front() {
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(event));
         }
@@ -296,10 +288,11 @@ impl ConnectionHandler for Handler {
         match event {
             // A hello has said all it says by being negotiated.
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (Kind::Hello, _), .. }) => {}
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (kind, stream), .. }) => {
-                if self.events.len() < limits::INBOUND_WAITING {
-                    self.events.push_back(ToBehaviour::Inbound(kind, stream));
-                }
+            // Beyond the bound a stream is dropped, which its opener sees.
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (kind, stream), .. })
+                if self.events.len() < limits::INBOUND_WAITING =>
+            {
+                self.events.push_back(ToBehaviour::Inbound(kind, stream));
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) => match info {
                 Some(opening) => {

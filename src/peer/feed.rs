@@ -64,7 +64,7 @@ impl Source {
 
 /// Reads a blob of this node; an author's own file may have changed under it.
 async fn read(name: BlobRef, blob: crate::blob::Blob) -> Result<Bytes, String> {
-    let bytes = tokio::task::spawn_blocking(move || blob.read())
+    let bytes = tokio::task::spawn_blocking(move || blob.read(0, name.len as usize))
         .await
         .map_err(|e| e.to_string())?
         .map_err(|e| format!("cannot read an input: {e}"))?;
@@ -141,7 +141,8 @@ impl Drop for Feed {
 
 async fn run(feeding: Feeding, incoming: mpsc::Receiver<Vec<u32>>, dropped: Arc<Mutex<HashSet<u32>>>) {
     let rows = feeding.manifest.rows();
-    let table = Table { manifest: Arc::clone(&feeding.manifest), source: feeding.source.clone(), page: AsyncMutex::default() };
+    let table =
+        Table { manifest: Arc::clone(&feeding.manifest), source: feeding.source.clone(), page: AsyncMutex::default() };
     let is_dropped = |slot: u32| dropped.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot);
     let slots = stream::unfold(incoming, |mut incoming| async { incoming.recv().await.map(|batch| (batch, incoming)) })
         .flat_map(stream::iter);

@@ -8,9 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use coordinator_free::io::{Input, Notice, Output};
-use coordinator_free::member::Member;
 use coordinator_free::message::{MESSAGE_BYTES, Message, Reason};
-use coordinator_free::{Config as MemberConfig, Tuning};
+use coordinator_free::{Config as MemberConfig, Member, Tuning};
 use essaim_jobs::bounds::{self, Text};
 use essaim_jobs::{JobId, Keypair, Leaf, Manifest, NodeId, Signed, decode, encode};
 use essaim_worker::{Engine, EngineError, JobSpec, Pool, Request};
@@ -24,7 +23,7 @@ use super::job::{AuthorSide, JobState, Own};
 use super::reports::{Done, Reporter};
 use super::wire::{ADDRESSES, ANNOUNCEMENT_BYTES, Announcement, Direct, Place};
 use super::{End, Status, Traffic};
-use crate::net::{self, Advert, Event, Topic};
+use crate::net::{self, Advert, Event, Events, Topic};
 use crate::store::Blobs;
 
 /// Jobs of others that a node takes part in at once.
@@ -140,7 +139,7 @@ impl Hive {
         })
     }
 
-    pub async fn run(mut self, mut events: mpsc::Receiver<Event>, mut commands: mpsc::Receiver<Command>) {
+    pub async fn run(mut self, mut events: Events, mut commands: mpsc::Receiver<Command>) {
         if self.cpus > 0 {
             self.net.subscribe(Topic::Jobs).await;
             self.net.advertise(self.advert()).await;
@@ -207,7 +206,7 @@ impl Hive {
         Advert {
             cores_spare: self.cpus,
             cores: std::thread::available_parallelism().map_or(1, |n| n.get().min(usize::from(u16::MAX)) as u16),
-            memory_bytes: system.available_memory(),
+            memory_bytes: system.map_or(0, |system| system.available_memory()),
             engine: self.engine_tag.clone(),
             rate_hint: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -298,8 +297,16 @@ impl Hive {
             window: BATCHES,
         });
         self.numbers.insert(number, job);
-        let state =
-            JobState { number, manifest, member, feed, kept: HashMap::new(), traffic: Traffic::default(), ready: false, author };
+        let state = JobState {
+            number,
+            manifest,
+            member,
+            feed,
+            kept: HashMap::new(),
+            traffic: Traffic::default(),
+            ready: false,
+            author,
+        };
         self.jobs.insert(job, state);
         for peer in self.connected.iter().copied().collect::<Vec<_>>() {
             self.give(job, Input::Up(peer));
@@ -355,6 +362,7 @@ impl Hive {
                 self.give_all(|| Input::Down(peer));
             }
             Event::Unreachable(peer) => self.give_all(|| Input::Down(peer)),
+            Event::Note(note) => info!(note),
             Event::Direct { from, message } => match decode::<Direct>(&message, DIRECT_BYTES) {
                 Ok(Direct::Announce(announcement)) => self.on_announcement(*announcement),
                 Ok(Direct::Member { job, message: inside }) => self.on_message(job, from, inside, message.len()),
@@ -482,14 +490,14 @@ impl Hive {
         for job in self.jobs.keys().copied().collect::<Vec<_>>() {
             while let Some(output) = self.jobs.get_mut(&job).and_then(|state| state.member.poll()) {
                 match output {
-                    Output::Send { to, message } => self.send(job, to, message).await,
+                    Output::Send { to, message } => self.send(job, to, message),
                     Output::Gossip(message) => {
                         let bytes = encode(&message);
                         if let Some(state) = self.jobs.get_mut(&job) {
                             state.traffic.messages_out += 1;
                             state.traffic.bytes_out += bytes.len() as u64;
                         }
-                        self.net.publish(Topic::Job(job), bytes.into()).await;
+                        self.publish(Topic::Job(job), bytes).await;
                     }
                     Output::Ended(reason) => {
                         over.push((job, reason));
@@ -504,14 +512,22 @@ impl Hive {
         }
     }
 
-    async fn send(&mut self, job: JobId, to: NodeId, message: Message) {
+    fn send(&mut self, job: JobId, to: NodeId, message: Message) {
         let bytes = encode(&Direct::Member { job, message });
         if let Some(state) = self.jobs.get_mut(&job) {
             state.traffic.messages_out += 1;
             state.traffic.bytes_out += bytes.len() as u64;
         }
-        if let Err(error) = self.net.send(to, bytes.into()).await {
+        if let Err(error) = self.net.post(to, bytes.into()) {
             debug!(to = %to.short(), %error, "message not sent");
+        }
+    }
+
+    async fn publish(&self, topic: Topic, bytes: Vec<u8>) {
+        match self.net.publish(topic, bytes.into()).await {
+            // Whoever comes later hears of it by other ways.
+            Ok(()) | Err(net::PublishError::NobodyListens) => {}
+            Err(error) => debug!(?topic, %error, "not published"),
         }
     }
 
@@ -606,7 +622,7 @@ impl Hive {
     async fn announce_all(&mut self) {
         for job in self.own() {
             if let Some(announcement) = self.announcement(job) {
-                self.net.publish(Topic::Jobs, encode(&announcement).into()).await;
+                self.publish(Topic::Jobs, encode(&announcement)).await;
             }
         }
     }
@@ -616,7 +632,9 @@ impl Hive {
         let own = self.own();
         let greetings = own.into_iter().filter_map(|job| self.announcement(job));
         let greetings = greetings.map(|a| encode(&Direct::Announce(Box::new(a))).into()).collect();
-        self.net.set_greetings(greetings).await;
+        if let Err(error) = self.net.set_greetings(greetings).await {
+            warn!(%error, "open jobs are not told to those who connect");
+        }
     }
 
     /// Looks for workers on the DHT: asking them connects them, and whoever connects is greeted.

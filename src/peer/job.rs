@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coordinator_free::io::Notice;
-use coordinator_free::member::Member;
-use coordinator_free::message::{MESSAGE_BYTES, Message};
+use coordinator_free::message::MESSAGE_BYTES;
+use coordinator_free::{Member, Message, Notice};
 use essaim_jobs::{BlobId, JobId, Keypair, Manifest, NodeId, Signed, decode};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 

@@ -226,7 +226,6 @@ impl Peer {
             peers: config.peers,
             mdns: config.mdns,
             local_dir: config.local_dir.filter(|_| config.mdns),
-            lends: config.cpus > 0,
             serve: Arc::new(move |id| served.find(&id)),
             validate: Arc::new(job::judge),
         })
@@ -272,11 +271,17 @@ impl Peer {
         let chunks = work.inputs.len() as u32;
         let keep = |bytes: &Bytes| self.blobs.put(bytes).map_err(SubmitError::Disk);
         let program = keep(&work.program)?;
-        let pages = Page::paginate(work.inputs).iter().map(|page| keep(&encode(page).into())).collect::<Result<Vec<_>, _>>()?;
+        let pages =
+            Page::paginate(work.inputs).iter().map(|page| keep(&encode(page).into())).collect::<Result<Vec<_>, _>>()?;
         for (name, file, offset) in &work.places {
             self.blobs.link(*name, file, *offset);
         }
-        let kept = pages.iter().chain([&program]).chain(work.places.iter().map(|(name, ..)| name)).map(|name| name.id).collect();
+        let kept = pages
+            .iter()
+            .chain([&program])
+            .chain(work.places.iter().map(|(name, ..)| name))
+            .map(|name| name.id)
+            .collect();
         let manifest = Manifest {
             version: VERSION,
             name: work.name.try_into()?,

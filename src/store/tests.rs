@@ -19,7 +19,7 @@ fn a_blob_is_here_until_it_is_forgotten_as_often_as_put() {
         assert!(name.names(&bytes));
         assert_eq!(blobs.put(&bytes).unwrap(), name);
         blobs.forget(&name.id);
-        assert_eq!(blobs.find(&name.id).unwrap().read().unwrap(), bytes);
+        assert_eq!(blobs.find(&name.id).unwrap().read(0, bytes.len()).unwrap(), bytes);
         blobs.forget(&name.id);
         assert!(blobs.find(&name.id).is_none());
     }
@@ -32,7 +32,7 @@ fn blobs_in_one_scratch_file_do_not_mix() {
     let all: Vec<Bytes> = (0..50_usize).map(|i| Bytes::from(vec![i as u8; 5_000 + i])).collect();
     let names: Vec<BlobRef> = all.iter().map(|bytes| blobs.put(bytes).unwrap()).collect();
     for (bytes, name) in all.iter().zip(names) {
-        assert_eq!(&blobs.find(&name.id).unwrap().read().unwrap(), bytes);
+        assert_eq!(&blobs.find(&name.id).unwrap().read(0, bytes.len()).unwrap(), bytes);
     }
 }
 
@@ -45,7 +45,7 @@ fn a_linked_blob_is_read_in_place() {
     let blobs = Blobs::new(dir.path().to_owned());
     let name = BlobRef::of(b"3456");
     blobs.link(name, &file, 3);
-    assert_eq!(blobs.find(&name.id).unwrap().read().unwrap(), "3456");
+    assert_eq!(blobs.find(&name.id).unwrap().read(0, 4).unwrap(), "3456");
 }
 
 #[test]

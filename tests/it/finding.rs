@@ -19,7 +19,8 @@ fn twenty_peers_in_a_chain_are_all_found_through_the_dht() {
     }
     // The twenty-first knows the first of the chain only.
     let found = run(world.alone("peers").args(["--json", "--within", "60s", "--peer", &chain[0].address]), b"").well();
-    let lines: Vec<Value> = found.stdout.split(|b| *b == b'\n').filter_map(|l| serde_json::from_slice(l).ok()).collect();
+    let lines: Vec<Value> =
+        found.stdout.split(|b| *b == b'\n').filter_map(|l| serde_json::from_slice(l).ok()).collect();
     let listed: BTreeSet<&str> = lines.iter().map(|line| line["peer"].as_str().unwrap()).collect();
     let expected: BTreeSet<&str> = chain.iter().map(|worker| worker.peer.as_str()).collect();
     assert_eq!(listed, expected);
@@ -30,7 +31,8 @@ fn twenty_peers_in_a_chain_are_all_found_through_the_dht() {
 fn peers_on_one_machine_find_one_another_without_an_address() {
     let world = World::new("near");
     let worker = Worker::start(world.near("join"));
-    let ran = run(world.near("run").args(["--json", "--cpus", "0"]).arg(guest("echo")).args([":::", "a", "b"]), b"").well();
+    let ran =
+        run(world.near("run").args(["--json", "--cpus", "0"]).arg(guest("echo")).args([":::", "a", "b"]), b"").well();
     assert_eq!(ran.stdout, b"a\nb\n");
     assert_eq!(ran.event("done")["by"][&worker.peer], 2);
 }

@@ -152,7 +152,10 @@ impl Ran {
     /// The event called `name`, of a run with `--json`.
     pub fn event(&self, name: &str) -> Value {
         let events = self.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        events.into_iter().find(|event| event["event"] == name).unwrap_or_else(|| panic!("no {name:?} in {}", self.stderr))
+        events
+            .into_iter()
+            .find(|event| event["event"] == name)
+            .unwrap_or_else(|| panic!("no {name:?} in {}", self.stderr))
     }
 
     #[track_caller]
@@ -174,11 +177,14 @@ pub fn run(command: &mut Command, input: &[u8]) -> Ran {
     let (done, waiting) = mpsc::sync_channel(1);
     let id = child.id();
     std::thread::spawn(move || done.send(child.wait_with_output()));
-    let output: Output = waiting.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-        let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
-        let output = waiting.recv().unwrap().unwrap();
-        panic!("it does not end: {}", String::from_utf8_lossy(&output.stderr));
-    }).unwrap();
+    let output: Output = waiting
+        .recv_timeout(PATIENCE)
+        .unwrap_or_else(|_| {
+            let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
+            let output = waiting.recv().unwrap().unwrap();
+            panic!("it does not end: {}", String::from_utf8_lossy(&output.stderr));
+        })
+        .unwrap();
     writer.join().unwrap();
     Ran {
         stdout: output.stdout,

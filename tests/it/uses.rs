@@ -70,7 +70,11 @@ fn a_program_that_loops_for_ever() {
 fn a_program_that_allocates_without_end() {
     let world = World::new("uses");
     let mut command = world.alone("run");
-    refused(command.args(["--memory", "64MiB"]).arg(guest("hoard")).args([":::", "1"]), 1, &["67108864 bytes of memory"]);
+    refused(
+        command.args(["--memory", "64MiB"]).arg(guest("hoard")).args([":::", "1"]),
+        1,
+        &["67108864 bytes of memory"],
+    );
 }
 
 #[test]
@@ -119,7 +123,11 @@ fn a_range_the_wrong_way_round() {
 #[test]
 fn a_peer_address_that_is_none() {
     let world = World::new("uses");
-    refused(world.alone("run").args(["--peer", "not an address"]).arg(guest("echo")).args([":::", "1"]), 2, &["--peer"]);
+    refused(
+        world.alone("run").args(["--peer", "not an address"]).arg(guest("echo")).args([":::", "1"]),
+        2,
+        &["--peer"],
+    );
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub struct Chunk {
 /// What the pool tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
-    /// A program is ready.
+    /// A program is ready. Comes before any report of its chunks.
     Loaded {
         /// Its name.
         program: ProgramId,

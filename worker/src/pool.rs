@@ -61,9 +61,23 @@ struct Queue {
     active: usize,
 }
 
-enum Loading {
-    Compiling(Vec<Held>),
-    Ready(Program),
+impl Queue {
+    /// Removes a program; the answer is the tickets that waited for it.
+    fn remove(&mut self, program: ProgramId) -> Vec<u64> {
+        let held = self.programs.remove(&program).map(|loading| loading.held).unwrap_or_default();
+        self.held -= count(&held);
+        held.iter().flat_map(|held| &held.chunks).map(|chunk| chunk.ticket).collect()
+    }
+}
+
+/// A program that is compiled, or being compiled.
+#[derive(Default)]
+struct Loading {
+    program: Option<Program>,
+    /// Whether its chunks may run: once it was reported as loaded.
+    open: bool,
+    /// Those that came before.
+    held: Vec<Held>,
 }
 
 /// Chunks that wait for their program.
@@ -138,11 +152,11 @@ impl Pool {
     fn load(&self, program: ProgramId, bytes: Bytes) {
         let mut queue = self.shared.queue();
         let answer = match queue.programs.get(&program) {
-            Some(Loading::Compiling(_)) => return,
-            Some(Loading::Ready(ready)) => Report::Loaded { program, reduces: ready.declares_reduce() },
+            Some(Loading { program: None, .. }) => return,
+            Some(Loading { program: Some(ready), .. }) => Report::Loaded { program, reduces: ready.declares_reduce() },
             None => {
                 if queue.programs.len() < PROGRAMS && self.compiler.try_send((program, bytes)).is_ok() {
-                    queue.programs.insert(program, Loading::Compiling(Vec::new()));
+                    queue.programs.insert(program, Loading::default());
                     return;
                 }
                 Report::Refused { program, error: ProgramError::TooMany { most: PROGRAMS as u64 } }
@@ -190,13 +204,13 @@ impl Shared {
             let count = chunks.len();
             match queue.programs.get_mut(&program) {
                 None => break 'queued Failure::NotLoaded,
-                Some(Loading::Compiling(held)) => {
-                    held.push(Held { spec, role, chunks });
-                    queue.held += count;
-                }
-                Some(Loading::Ready(ready)) => {
+                Some(Loading { program: Some(ready), open: true, .. }) => {
                     let program = ready.clone();
                     self.enqueue(&mut queue, program, Held { spec, role, chunks });
+                }
+                Some(loading) => {
+                    loading.held.push(Held { spec, role, chunks });
+                    queue.held += count;
                 }
             }
             return;
@@ -230,13 +244,9 @@ impl Shared {
         };
         queue.ready.retain(|item| keep(&item.chunk));
         let mut held_now = 0;
-        for loading in queue.programs.values_mut() {
-            if let Loading::Compiling(held) = loading {
-                for held in held {
-                    held.chunks.retain(&mut keep);
-                    held_now += held.chunks.len();
-                }
-            }
+        for held in queue.programs.values_mut().flat_map(|loading| &mut loading.held) {
+            held.chunks.retain(&mut keep);
+            held_now += held.chunks.len();
         }
         queue.held = held_now;
         for (running, stop) in queue.running.iter().zip(&self.stops) {
@@ -250,12 +260,9 @@ impl Shared {
 
     fn forget(&self, program: ProgramId) {
         let mut queue = self.queue();
-        let Some(Loading::Compiling(held)) = queue.programs.remove(&program) else {
-            return;
-        };
-        queue.held -= held.iter().map(|held| held.chunks.len()).sum::<usize>();
+        let held = queue.remove(program);
         drop(queue);
-        self.fail(held.iter().flat_map(|held| &held.chunks).map(|chunk| chunk.ticket), &Failure::NotLoaded);
+        self.fail(held, &Failure::NotLoaded);
     }
 
     /// Reports chunks that never ran.
@@ -279,31 +286,42 @@ impl Shared {
             }))
             .unwrap_or_else(|_| Err(ProgramError::Compile { message: "the compiler panicked".to_owned() }));
 
-            let mut queue = self.queue();
-            // Forgotten meanwhile, or loaded twice.
-            let Some(Loading::Compiling(held)) = queue.programs.get_mut(&program) else {
-                continue;
-            };
-            let held = std::mem::take(held);
-            queue.held -= held.iter().map(|held| held.chunks.len()).sum::<usize>();
             match compiled {
-                Ok(ready) => {
-                    let reduces = ready.declares_reduce();
-                    queue.programs.insert(program, Loading::Ready(ready.clone()));
-                    for held in held {
-                        self.enqueue(&mut queue, ready.clone(), held);
-                    }
-                    drop(queue);
-                    (self.report)(vec![Report::Loaded { program, reduces }]);
-                }
-                Err(error) => {
-                    queue.programs.remove(&program);
-                    drop(queue);
-                    (self.report)(vec![Report::Refused { program, error }]);
-                    let tickets = held.iter().flat_map(|held| &held.chunks).map(|chunk| chunk.ticket);
-                    self.fail(tickets, &Failure::NotLoaded);
-                }
+                Ok(ready) => self.open(program, &ready),
+                Err(error) => self.refuse(program, error),
             }
+        }
+    }
+
+    /// Forgets a program that cannot be run, and says so of it and of the chunks that waited for it.
+    fn refuse(&self, program: ProgramId, error: ProgramError) {
+        let mut queue = self.queue();
+        if queue.programs.get(&program).is_none_or(|loading| loading.program.is_some()) {
+            return;
+        }
+        let held = queue.remove(program);
+        drop(queue);
+        (self.report)(vec![Report::Refused { program, error }]);
+        self.fail(held, &Failure::NotLoaded);
+    }
+
+    /// Tells that a program is there and lets the chunks run that waited for it, in this order.
+    fn open(self: &Arc<Self>, program: ProgramId, ready: &Program) {
+        match self.queue().programs.get_mut(&program) {
+            Some(loading) if loading.program.is_none() => loading.program = Some(ready.clone()),
+            // Forgotten, or forgotten and loaded again.
+            _ => return,
+        }
+        (self.report)(vec![Report::Loaded { program, reduces: ready.declares_reduce() }]);
+        let mut queue = self.queue();
+        let Some(loading) = queue.programs.get_mut(&program).filter(|loading| loading.program.is_some()) else {
+            return;
+        };
+        loading.open = true;
+        let held = std::mem::take(&mut loading.held);
+        queue.held -= count(&held);
+        for held in held {
+            self.enqueue(&mut queue, ready.clone(), held);
         }
     }
 
@@ -395,6 +413,11 @@ impl Outbox {
             (self.shared.report)(reports);
         }
     }
+}
+
+/// How many chunks wait.
+fn count(held: &[Held]) -> usize {
+    held.iter().map(|held| held.chunks.len()).sum()
 }
 
 fn rayon_pool(name: &'static str, threads: usize) -> Result<rayon::ThreadPool, EngineError> {

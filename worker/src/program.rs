@@ -160,8 +160,8 @@ impl Program {
         let guest = Guest::new(job, chunk, stdio, inner.memory_bytes, watch);
         let mut store = Store::new(&inner.wasmtime, guest);
         store.limiter(|guest| &mut guest.memory);
-        // A guest may hand the host as much as it has memory; nothing of it is copied but in bounded pieces.
-        store.set_hostcall_fuel(usize::try_from(job.limits.memory_bytes).unwrap_or(usize::MAX));
+        // A guest may hand the host all its memory, and a list of its parts: it is copied in bounded pieces.
+        store.set_hostcall_fuel(usize::try_from(job.limits.memory_bytes.saturating_mul(2)).unwrap_or(usize::MAX));
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| {
             store.data().watch.look().map_err(wasmtime::Error::new)?;

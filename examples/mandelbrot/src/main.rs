@@ -22,13 +22,8 @@ const MOST_STEPS: u32 = 3_000;
 /// Samples a pixel, across and down.
 const SAMPLES: u32 = 2;
 /// Colours evenly spaced on a closed ring.
-const RING: [[f64; 3]; 5] = [
-    [0.0, 7.0, 100.0],
-    [32.0, 107.0, 203.0],
-    [237.0, 255.0, 255.0],
-    [255.0, 170.0, 0.0],
-    [0.0, 2.0, 0.0],
-];
+const RING: [[f64; 3]; 5] =
+    [[0.0, 7.0, 100.0], [32.0, 107.0, 203.0], [237.0, 255.0, 255.0], [255.0, 170.0, 0.0], [0.0, 2.0, 0.0]];
 
 /// Width and height in pixels: the program's arguments, or a screen's.
 fn size() -> (u32, u32) {

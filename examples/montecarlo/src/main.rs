@@ -61,10 +61,7 @@ mod tests {
     fn agrees_with_black_and_scholes() {
         // With one price a year the mean is that price, and there is a formula: 10.4506.
         let (price, error) = asian_call(1, 1, 100_000);
-        assert!(
-            error < 0.06 && (price - 10.4506).abs() < 3.0 * error,
-            "{price} ± {error}"
-        );
+        assert!(error < 0.06 && (price - 10.4506).abs() < 3.0 * error, "{price} ± {error}");
     }
 
     #[test]

@@ -16,12 +16,7 @@ fn run(role: Option<&str>, chunk: &str, input: &[u8]) -> Output {
         .spawn()
         .expect("the program starts");
     // Far less than a pipe holds, so this cannot wait for the program.
-    child
-        .stdin
-        .take()
-        .expect("a pipe")
-        .write_all(input)
-        .expect("the program reads");
+    child.stdin.take().expect("a pipe").write_all(input).expect("the program reads");
     child.wait_with_output().expect("the program ends")
 }
 
@@ -41,18 +36,11 @@ fn frames(chunks: &[&[u8]]) -> Vec<u8> {
 fn mapping_and_reducing_is_running_it_whole() {
     let chunks: [&[u8]; 3] = [b"the bee the\nswarm\n", b"", b"bee the\xff \x0b the\n"];
     let whole = run(None, "0", &chunks.concat());
-    assert_eq!(
-        whole.stdout, b"the\t3\nbee\t2\nswarm\t1\nthe\xff\t1\n",
-        "{whole:?}"
-    );
+    assert_eq!(whole.stdout, b"the\t3\nbee\t2\nswarm\t1\nthe\xff\t1\n", "{whole:?}");
     let reduced = run(Some("reduce"), "0", &frames(&chunks));
     assert!(reduced.status.success(), "{reduced:?}");
     assert_eq!(reduced.stdout, whole.stdout);
-    assert_eq!(
-        run(Some("reduce"), "0", b"").stdout,
-        b"",
-        "no chunk, no word"
-    );
+    assert_eq!(run(Some("reduce"), "0", b"").stdout, b"", "no chunk, no word");
 }
 
 #[test]
@@ -60,25 +48,14 @@ fn what_does_not_fit_ends_with_status_2_and_a_hint() {
     let cut_off = frames(&[b"a\n", b"b\n"]);
     let garbled = [frames(&[b"a\n"]).as_slice(), &[1, 0, 0, 0, 9]].concat();
     for (role, input, message) in [
-        (
-            "reduce",
-            &cut_off[..cut_off.len() - 1],
-            "output 1, which was to be reduced, breaks off",
-        ),
-        (
-            "reduce",
-            &garbled,
-            "output 1, which was to be reduced, is no ",
-        ),
+        ("reduce", &cut_off[..cut_off.len() - 1], "output 1, which was to be reduced, breaks off"),
+        ("reduce", &garbled, "output 1, which was to be reduced, is no "),
         ("split", b"", "ESSAIM_ROLE is `split`"),
     ] {
         let output = run(Some(role), "0", input);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(
-            said.contains(message) && said.contains("\nhint: "),
-            "{said}"
-        );
+        assert!(said.contains(message) && said.contains("\nhint: "), "{said}");
         assert_eq!(output.stdout, b"");
     }
 }

@@ -7,10 +7,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
-use serde::de::{
-    Deserialize as _, DeserializeOwned, Deserializer, Error as _, IgnoredAny, IntoDeserializer,
-    Visitor,
-};
+use serde::de::{Deserialize as _, DeserializeOwned, Deserializer, Error as _, IgnoredAny, IntoDeserializer, Visitor};
 use serde_json::Error;
 use serde_json::de::IoRead;
 
@@ -36,18 +33,13 @@ impl Value<'_> {
     }
 
     fn parse<T: FromStr<Err: Display>>(&self, expected: &str) -> Result<T, Error> {
-        self.text()?
-            .parse()
-            .map_err(|why| Error::custom(format_args!("expected {expected}: {why}")))
+        self.text()?.parse().map_err(|why| Error::custom(format_args!("expected {expected}: {why}")))
     }
 
     /// The values between the TABs; `None` where there is no TAB.
     fn fields(&self) -> Option<impl Iterator<Item = Value<'_>>> {
         let line = self.0.strip_suffix(b"\n").unwrap_or(&self.0);
-        line.contains(&b'\t').then(|| {
-            line.split(|&byte| byte == b'\t')
-                .map(|field| Value(Cow::Borrowed(field)))
-        })
+        line.contains(&b'\t').then(|| line.split(|&byte| byte == b'\t').map(|field| Value(Cow::Borrowed(field))))
     }
 
     /// Hands the whole of it to serde_json, by way of the given method.
@@ -63,10 +55,7 @@ impl Value<'_> {
     }
 
     /// TAB-parted values for a tuple, struct or list.
-    fn sequence<'de, V: Visitor<'de>>(
-        fields: impl Iterator<Item = Self>,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
+    fn sequence<'de, V: Visitor<'de>>(fields: impl Iterator<Item = Self>, visitor: V) -> Result<V::Value, Error> {
         let mut fields = SeqDeserializer::new(fields);
         let value = visitor.visit_seq(&mut fields)?;
         fields.end()?;
@@ -112,11 +101,8 @@ impl<'de> Deserializer<'de> for Value<'_> {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let text = String::from_utf8(self.0.into_owned()).map_err(|error| {
-            Error::custom(format_args!(
-                "expected UTF-8 text: {error}; take `Bytes` instead"
-            ))
-        })?;
+        let text = String::from_utf8(self.0.into_owned())
+            .map_err(|error| Error::custom(format_args!("expected UTF-8 text: {error}; take `Bytes` instead")))?;
         visitor.visit_string(text)
     }
 
@@ -136,27 +122,15 @@ impl<'de> Deserializer<'de> for Value<'_> {
         visitor.visit_unit()
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_unit()
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.trimmed().is_empty() {
-            visitor.visit_none()
-        } else {
-            visitor.visit_some(self)
-        }
+        if self.trimmed().is_empty() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -216,11 +190,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        if self
-            .trimmed()
-            .first()
-            .is_some_and(|first| b"{\"".contains(first))
-        {
+        if self.trimmed().first().is_some_and(|first| b"{\"".contains(first)) {
             return self.json(|json| json.deserialize_enum(name, variants, visitor));
         }
         let variant: StrDeserializer<'_, Error> = self.text()?.into_deserializer();
@@ -237,11 +207,7 @@ impl<'de> Deserializer<'de> for Value<'_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let is_json = self.json(|json| IgnoredAny::deserialize(json)).is_ok();
-        if is_json {
-            self.json(|json| json.deserialize_any(visitor))
-        } else {
-            self.deserialize_str(visitor)
-        }
+        if is_json { self.json(|json| json.deserialize_any(visitor)) } else { self.deserialize_str(visitor) }
     }
 }
 
@@ -329,18 +295,9 @@ mod tests {
         fits("1\ttwo words \n", (1u64, "two words ".to_owned()));
         fits("0..5\t \t7", (0u64..5, None::<u8>, Seed(7)));
         fits("[1,\"a\"]", (1u64, "a".to_owned()));
-        fits(
-            "a\tb\tc",
-            vec!["a".to_owned(), "b".to_owned(), "c".to_owned()],
-        );
+        fits("a\tb\tc", vec!["a".to_owned(), "b".to_owned(), "c".to_owned()]);
         fits("[1, 2]", vec![1, 2]);
-        fits(
-            "2.5\tx",
-            Point {
-                x: 2.5,
-                name: "x".into(),
-            },
-        );
+        fits("2.5\tx", Point { x: 2.5, name: "x".into() });
         refused::<(u64, u64)>("1\t2\t3", "invalid length 3");
         refused::<(u64, u64, u64)>("1\t2", "invalid length 2");
         refused::<(u64, u64)>("1\tx", "invalid digit");
@@ -349,13 +306,7 @@ mod tests {
 
     #[test]
     fn what_is_left_is_json() {
-        fits(
-            " {\"name\":\"a\\tb\",\"x\":1}\n",
-            Point {
-                x: 1.0,
-                name: "a\tb".into(),
-            },
-        );
+        fits(" {\"name\":\"a\\tb\",\"x\":1}\n", Point { x: 1.0, name: "a\tb".into() });
         fits("{\"a\":1}", BTreeMap::from([("a".to_owned(), 1)]));
         fits("Fast\n", Mode::Fast);
         fits("\"Fast\"", Mode::Fast);

@@ -7,7 +7,7 @@
 //! use std::ops::Range;
 //!
 //! fn count(range: Range<u64>) -> u64 {
-//!     range.filter(|&n| n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)).count() as u64
+//!     range.filter(|&n| n > 1 && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d))).count() as u64
 //! }
 //!
 //! fn total(parts: impl Iterator<Item = u64>) -> u64 {

@@ -126,11 +126,7 @@ impl<W: Write> Serializer for Raw<W> {
         value.serialize(self)
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        _: Name,
-        value: &T,
-    ) -> Result<Printed, NotRaw> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: Name, value: &T) -> Result<Printed, NotRaw> {
         value.serialize(self)
     }
 
@@ -207,9 +203,6 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::WriteZero);
         let odd = std::collections::BTreeMap::from([((1, 2), 3)]);
         let error = print(&odd, Vec::new()).expect_err("not JSON");
-        assert!(
-            error.to_string().contains("key must be a string"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("key must be a string"), "{error}");
     }
 }

@@ -49,9 +49,7 @@ impl<T> fmt::Debug for Parts<T> {
             Source::One(_) => 0,
             Source::Frames(frames) => frames.next,
         };
-        f.debug_struct("Parts")
-            .field("next", &next)
-            .finish_non_exhaustive()
+        f.debug_struct("Parts").field("next", &next).finish_non_exhaustive()
     }
 }
 
@@ -64,11 +62,7 @@ struct Frames<R> {
 
 impl<R: Read> Frames<R> {
     fn new(input: R) -> Self {
-        Self {
-            input,
-            frame: Vec::new(),
-            next: 0,
-        }
+        Self { input, frame: Vec::new(), next: 0 }
     }
 
     /// The next frame's value, or `None` where the stream ends between two frames.
@@ -84,22 +78,14 @@ impl<R: Read> Frames<R> {
         let len = u32::from_le_bytes(len);
         self.frame.clear();
         // Room is made as bytes arrive, so that a length alone cannot ask for memory.
-        let read = self
-            .input
-            .by_ref()
-            .take(len.into())
-            .read_to_end(&mut self.frame)
-            .map_err(cut_off)?;
+        let read = self.input.by_ref().take(len.into()).read_to_end(&mut self.frame).map_err(cut_off)?;
         if read as u64 != u64::from(len) {
             return Err(cut_off(io::ErrorKind::UnexpectedEof.into()));
         }
         self.next += 1;
         match postcard::take_from_bytes(&self.frame) {
             Ok((value, [])) => Ok(Some(value)),
-            Ok((_, rest)) => Err(Failure::frame::<T>(
-                number,
-                format_args!("{} bytes too many", rest.len()),
-            )),
+            Ok((_, rest)) => Err(Failure::frame::<T>(number, format_args!("{} bytes too many", rest.len()))),
             Err(why) => Err(Failure::frame::<T>(number, why)),
         }
     }
@@ -129,10 +115,7 @@ mod tests {
             })
             .collect();
         assert_eq!(read(&stream).expect("whole frames"), values);
-        assert_eq!(
-            Parts::framed(io::Cursor::new(stream.clone())).collect::<Vec<(u64, String)>>(),
-            values
-        );
+        assert_eq!(Parts::framed(io::Cursor::new(stream.clone())).collect::<Vec<(u64, String)>>(), values);
         assert_eq!(Parts::one(7).collect::<Vec<_>>(), [7]);
 
         // Cut anywhere but between two frames, it breaks off in the right one.
@@ -140,7 +123,7 @@ mod tests {
             match read(&stream[..end]) {
                 Ok(values) => assert_eq!((values.len(), end), (1, 9)),
                 Err(Failure::CutOff { frame, .. }) => {
-                    assert_eq!(frame, u64::from(end > 9), "{end}")
+                    assert_eq!(frame, u64::from(end > 9), "{end}");
                 }
                 Err(other) => panic!("{other}"),
             }
@@ -150,25 +133,12 @@ mod tests {
     #[test]
     fn a_frame_of_something_else_is_named() {
         let good = frame(3, &[1, 1, b'x']);
-        for bad in [
-            frame(1, &[1]),
-            frame(4, &[1, 1, b'x', 0]),
-            frame(3, &[1, 1, 0xff]),
-        ] {
+        for bad in [frame(1, &[1]), frame(4, &[1, 1, b'x', 0]), frame(3, &[1, 1, 0xff])] {
             let failure = read(&[good.clone(), bad].concat()).expect_err("not a pair");
-            assert!(
-                matches!(failure, Failure::Frame { frame: 1, .. }),
-                "{failure}"
-            );
-            assert!(
-                failure.to_string().contains("(u64, alloc::string::String)"),
-                "{failure}"
-            );
+            assert!(matches!(failure, Failure::Frame { frame: 1, .. }), "{failure}");
+            assert!(failure.to_string().contains("(u64, alloc::string::String)"), "{failure}");
         }
         let failure = read(&frame(u32::MAX, b"few")).expect_err("a length that lies");
-        assert!(
-            matches!(failure, Failure::CutOff { frame: 0, .. }),
-            "{failure}"
-        );
+        assert!(matches!(failure, Failure::CutOff { frame: 0, .. }), "{failure}");
     }
 }

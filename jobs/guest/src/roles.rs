@@ -22,10 +22,7 @@ const BUFFER: usize = 64 << 10;
 /// The number of the chunk that is being mapped: 0 for the first, and 0 where there is no swarm.
 #[must_use]
 pub fn chunk() -> u32 {
-    env::var("ESSAIM_CHUNK")
-        .ok()
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(0)
+    env::var("ESSAIM_CHUNK").ok().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// Runs `f` on the chunk and prints what it returns.
@@ -72,8 +69,7 @@ where
 {
     finish(|| match role()? {
         Role::Map => {
-            let mut out =
-                postcard::to_io(&map(read_chunk()?), stdout()).map_err(Failure::Encode)?;
+            let mut out = postcard::to_io(&map(read_chunk()?), stdout()).map_err(Failure::Encode)?;
             Ok(out.flush()?)
         }
         Role::Reduce => {
@@ -133,10 +129,7 @@ fn each_line<O: Serialize>(
             break;
         }
         let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-        let line = line
-            .strip_suffix(b"\r")
-            .filter(|_| bytes.ends_with(b"\n"))
-            .unwrap_or(line);
+        let line = line.strip_suffix(b"\r").filter(|_| bytes.ends_with(b"\n")).unwrap_or(line);
         let line = std::str::from_utf8(line).map_err(|why| Failure::Line { number, why })?;
         if print(&f(line), &mut out)? != Printed::Nothing {
             out.write_all(b"\n")?;
@@ -155,24 +148,10 @@ fn finish(run: impl FnOnce() -> Result<(), Failure>) {
 /// Why a program ends with status 2.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    Chunk {
-        expected: &'static str,
-        found: String,
-        why: serde_json::Error,
-    },
-    Line {
-        number: u64,
-        why: std::str::Utf8Error,
-    },
-    CutOff {
-        frame: u64,
-        why: io::Error,
-    },
-    Frame {
-        frame: u64,
-        expected: &'static str,
-        why: String,
-    },
+    Chunk { expected: &'static str, found: String, why: serde_json::Error },
+    Line { number: u64, why: std::str::Utf8Error },
+    CutOff { frame: u64, why: io::Error },
+    Frame { frame: u64, expected: &'static str, why: String },
     Encode(postcard::Error),
     Role(String),
     NoReduce,
@@ -182,11 +161,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// Frame number `frame` holds no `T`.
     pub(crate) fn frame<T>(frame: u64, why: impl fmt::Display) -> Self {
-        Self::Frame {
-            frame,
-            expected: std::any::type_name::<T>(),
-            why: why.to_string(),
-        }
+        Self::Frame { frame, expected: std::any::type_name::<T>(), why: why.to_string() }
     }
 
     /// Says what is wrong and ends the program.
@@ -202,9 +177,7 @@ impl Failure {
                  0..1000 is a Range<u64>, ::: 1 2 3 are numbers"
             }
             Self::Line { .. } => "take the chunk as Bytes, with map, and split it yourself",
-            Self::CutOff { .. } | Self::Frame { .. } => {
-                "were the chunks mapped by another version of this program?"
-            }
+            Self::CutOff { .. } | Self::Frame { .. } => "were the chunks mapped by another version of this program?",
             Self::Encode(_) => {
                 "between map and reduce go plain types: no serde_json::Value, no untagged or \
                  flattened ones"
@@ -225,41 +198,19 @@ impl From<io::Error> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Chunk {
-                expected,
-                found,
-                why,
-            } => {
-                write!(
-                    f,
-                    "chunk {} is no {expected}: {why}; it is \"{found}\"",
-                    chunk()
-                )
+            Self::Chunk { expected, found, why } => {
+                write!(f, "chunk {} is no {expected}: {why}; it is \"{found}\"", chunk())
             }
             Self::Line { number, why } => {
                 write!(f, "line {number} of chunk {} is not UTF-8: {why}", chunk())
             }
             Self::CutOff { frame, why } => {
-                write!(
-                    f,
-                    "output {frame}, which was to be reduced, breaks off: {why}"
-                )
+                write!(f, "output {frame}, which was to be reduced, breaks off: {why}")
             }
-            Self::Frame {
-                frame,
-                expected,
-                why,
-            } => {
-                write!(
-                    f,
-                    "output {frame}, which was to be reduced, is no {expected}: {why}"
-                )
+            Self::Frame { frame, expected, why } => {
+                write!(f, "output {frame}, which was to be reduced, is no {expected}: {why}")
             }
-            Self::Encode(why) => write!(
-                f,
-                "the output of chunk {} cannot be encoded: {why}",
-                chunk()
-            ),
+            Self::Encode(why) => write!(f, "the output of chunk {} cannot be encoded: {why}", chunk()),
             Self::Role(role) => write!(f, "ESSAIM_ROLE is `{role}`"),
             Self::NoReduce => f.write_str("there is no reduce in this program"),
             Self::Io(error) => write!(f, "reading or writing failed: {error}"),
@@ -288,24 +239,15 @@ mod tests {
         assert_eq!(kept.expect("UTF-8"), "A\nB\r\n");
         assert_eq!(lines(text, |_| ()).expect("UTF-8"), "");
         let failure = lines(b"a\n\xff\n", str::len).expect_err("not UTF-8");
-        assert!(
-            matches!(failure, Failure::Line { number: 2, .. }),
-            "{failure}"
-        );
+        assert!(matches!(failure, Failure::Line { number: 2, .. }), "{failure}");
     }
 
     #[test]
     fn a_chunk_that_does_not_fit_is_shown() {
         let failure = decode::<Range<u64>>(vec![b'x'; 100]).expect_err("no range");
         let message = failure.to_string();
-        assert!(
-            message.contains("chunk 0 is no core::ops::range::Range<u64>"),
-            "{message}"
-        );
-        assert!(
-            message.ends_with(&format!("\"{}…\"", "x".repeat(60))),
-            "{message}"
-        );
+        assert!(message.contains("chunk 0 is no core::ops::range::Range<u64>"), "{message}");
+        assert!(message.ends_with(&format!("\"{}…\"", "x".repeat(60))), "{message}");
         assert!(failure.hint().contains("Range<u64>"));
     }
 }

@@ -54,13 +54,7 @@ impl LineCutter {
     #[must_use]
     pub fn new(block: NonZeroU64, most: u64) -> Self {
         let block = block.get().min((most / 2).max(1));
-        Self {
-            block,
-            most,
-            start: 0,
-            end: 0,
-            chunks: 0,
-        }
+        Self { block, most, start: 0, end: 0, chunks: 0 }
     }
 
     /// Takes the next piece of the text and returns the ends of the chunks that it closes, as
@@ -76,9 +70,7 @@ impl LineCutter {
         let mut cuts = Vec::new();
         while self.start < self.end {
             if self.chunks == MOST_CHUNKS {
-                return Err(SplitError::TooManyChunks {
-                    chunks: u64::from(MOST_CHUNKS) + 1,
-                });
+                return Err(SplitError::TooManyChunks { chunks: u64::from(MOST_CHUNKS) + 1 });
             }
             // The first newline that could close a full block is the block's own last byte.
             let from = (self.start + self.block - 1).max(base);
@@ -90,11 +82,7 @@ impl LineCutter {
             let end = cut.unwrap_or(self.end);
             if end - self.start > self.most {
                 let offset = self.start + self.block - 1;
-                return Err(SplitError::LineTooLong {
-                    offset,
-                    len: end - offset,
-                    most: self.most,
-                });
+                return Err(SplitError::LineTooLong { offset, len: end - offset, most: self.most });
             }
             let Some(cut) = cut else { break };
             cuts.push(cut);

@@ -9,9 +9,7 @@ pub const SEPARATOR: &str = ":::";
 ///
 /// # Errors
 /// [`SplitError::EmptyList`] where a list has no value.
-pub fn parameter_lists<V: AsRef<[u8]>>(
-    words: impl IntoIterator<Item = V>,
-) -> Result<Vec<Vec<V>>, SplitError> {
+pub fn parameter_lists<V: AsRef<[u8]>>(words: impl IntoIterator<Item = V>) -> Result<Vec<Vec<V>>, SplitError> {
     let mut lists = vec![Vec::new()];
     for word in words {
         if word.as_ref() == SEPARATOR.as_bytes() {
@@ -33,9 +31,7 @@ pub fn parameter_lists<V: AsRef<[u8]>>(
 /// # Errors
 /// [`SplitError::EmptyList`], [`SplitError::TabInValue`] (only with several lists), or
 /// [`SplitError::TooManyChunks`].
-pub fn product<V: AsRef<[u8]>>(
-    lists: &[Vec<V>],
-) -> Result<impl ExactSizeIterator<Item = Vec<u8>>, SplitError> {
+pub fn product<V: AsRef<[u8]>>(lists: &[Vec<V>]) -> Result<impl ExactSizeIterator<Item = Vec<u8>>, SplitError> {
     let mut chunks = u64::from(!lists.is_empty());
     for (list, values) in (1..).zip(lists) {
         if values.is_empty() {

@@ -18,10 +18,7 @@ pub fn looks_like_range(text: &str) -> bool {
 /// # Errors
 /// [`SplitError::BadRange`] where it is none, holds no integer, or goes beyond 64 bits.
 pub fn parse_range(text: &str) -> Result<Range<u64>, SplitError> {
-    parse(text.trim()).map_err(|why| SplitError::BadRange {
-        text: text.trim().to_owned(),
-        why,
-    })
+    parse(text.trim()).map_err(|why| SplitError::BadRange { text: text.trim().to_owned(), why })
 }
 
 fn parse(text: &str) -> Result<Range<u64>, RangeFault> {

@@ -1,7 +1,7 @@
 //! Many chunks: requests in, reports out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ struct Harness {
 
 impl Harness {
     fn new(threads: usize) -> Harness {
-        let (sender, reports): (Sender<_>, _) = channel();
+        let (sender, reports) = sync_channel(4_096);
         let pool = Pool::new(engine().clone(), threads, move |reports| {
             let _ = sender.send(reports);
         });
@@ -156,9 +156,14 @@ fn failures_come_with_their_ticket() {
 fn stopping_a_running_and_a_queued_chunk() {
     let mut harness = Harness::new(1);
     harness.load(1, &spin(), limits(|l| l.millis = u64::MAX));
-    harness.load(2, &echo(), job());
-    harness.run(1, [1, 2, 3]);
-    harness.run(2, [4]);
+    harness.load(2, &spin(), limits(|l| l.millis = 100));
+    harness.load(3, &echo(), job());
+    for program in 1..=3 {
+        harness.wait_for(|report| *report == Report::Loaded { program: self::program(program), reduces: false });
+    }
+    harness.run(1, [1, 2]);
+    harness.run(2, [3]);
+    harness.run(3, [4]);
     harness.wait_for(|report| *report == Report::Started { ticket: 1 });
     let stopped = |ticket| move |report: &Report| matches!(report, Report::Failed { ticket: t, failure: Failure::Stopped, .. } if *t == ticket);
     // The second waits: it is dropped while the first runs on.
@@ -166,10 +171,9 @@ fn stopping_a_running_and_a_queued_chunk() {
     harness.wait_for(stopped(2));
     harness.pool.submit(Request::Stop { tickets: vec![1] });
     harness.wait_for(stopped(1));
-    // The flag of the thread was for the first alone.
-    harness.wait_for(|report| *report == Report::Started { ticket: 3 });
-    harness.pool.submit(Request::Stop { tickets: vec![3] });
-    harness.wait_for(stopped(3));
+    // The flag of the thread was for the first alone: the third has its own end.
+    let report = harness.wait_for(|report| matches!(report, Report::Failed { .. }));
+    assert!(matches!(report, Report::Failed { ticket: 3, failure: Failure::TimedOut { .. }, .. }), "{report:?}");
     harness.wait_for(|report| matches!(report, Report::Finished { ticket: 4, .. }));
     harness.end();
 }
@@ -203,6 +207,33 @@ fn a_program_loads_once_and_can_be_forgotten() {
     harness.pool.submit(Request::ForgetJob { job: 1 });
     harness.run(1, [2]);
     assert!(matches!(harness.next(), Report::Failed { ticket: 2, failure: Failure::NotLoaded, .. }));
+    harness.end();
+}
+
+/// Loaded, or refused, is said first, and from then on a program can be loaded, forgotten and loaded again.
+#[test]
+fn what_is_said_of_a_program_holds_when_it_is_heard() {
+    let mut harness = Harness::new(2);
+    for round in 0..50 {
+        harness.load(1, &echo(), job());
+        harness.run(1, [round]);
+        let loaded = Report::Loaded { program: program(1), reduces: false };
+        assert_eq!(harness.next(), loaded);
+        harness.load(1, &echo(), job());
+        let (mut again, mut finished) = (false, false);
+        while !(again && finished) {
+            match harness.next() {
+                Report::Finished { ticket, .. } => finished = ticket == round,
+                report if report == loaded => again = true,
+                report => assert_eq!(report, Report::Started { ticket: round }),
+            }
+        }
+        harness.pool.submit(Request::ForgetProgram { program: program(1) });
+        harness.load(1, "(module)", job());
+        harness.run(1, [round]);
+        assert_eq!(harness.next(), Report::Refused { program: program(1), error: ProgramError::NoStart });
+        assert!(matches!(harness.next(), Report::Failed { failure: Failure::NotLoaded, .. }));
+    }
     harness.end();
 }
 

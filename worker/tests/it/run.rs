@@ -212,15 +212,15 @@ fn sleep_passes_at_once_and_the_clock_tells() {
     // Two clocks: an hour and, on the monotonic clock, two; only the first is due.
     let sleep = load(&start(
         "1",
-        "(if (call $clock (i32.const 1) (i64.const 0) (i32.const 500)) (then unreachable))
+        "(if (call $clock (i32.const 1) (i64.const 0) (i32.const 504)) (then unreachable))
         (i64.store (i32.const 1000) (i64.const 77))
         (i64.store (i32.const 1024) (i64.const 3600000000000))
         (i64.store (i32.const 1048) (i64.const 88))
         (i32.store (i32.const 1064) (i32.const 1))
         (i64.store (i32.const 1072) (i64.const 7200000000000))
         (if (call $poll (i32.const 1000) (i32.const 2000) (i32.const 2) (i32.const 3000)) (then unreachable))
-        (if (call $clock (i32.const 1) (i64.const 0) (i32.const 508)) (then unreachable))
-        (call $print (i32.const 1) (i32.const 500) (i32.const 16))
+        (if (call $clock (i32.const 1) (i64.const 0) (i32.const 512)) (then unreachable))
+        (call $print (i32.const 1) (i32.const 504) (i32.const 16))
         (call $print (i32.const 1) (i32.const 2000) (i32.const 8))
         (call $print (i32.const 1) (i32.const 3000) (i32.const 4))",
     ));
@@ -263,7 +263,7 @@ fn nothing_of_this_process_shows_through() {
           (loop $more
             (if (i32.eqz (call $prestat (local.get $fd) (i32.const 100))) (then unreachable))
             (if (i32.eqz (call $open (local.get $fd) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0)
-                  (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 100))) (then unreachable))
+                  (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 100))) (then unreachable))
             (local.set $fd (i32.add (local.get $fd) (i32.const 1)))
             (br_if $more (i32.lt_u (local.get $fd) (i32.const 64))))))"#;
     assert_eq!(run(&load(open), &job(), ""), Ok(vec![]));

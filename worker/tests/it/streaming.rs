@@ -66,8 +66,8 @@ fn a_stream_longer_than_any_limit_in_bounded_memory() {
 #[test]
 fn output_comes_before_the_input_ends() {
     let (input, mut pieces) = tokio::sync::mpsc::channel::<Bytes>(1);
-    let (output, written) = mpsc::channel();
-    struct Channel(mpsc::Sender<Vec<u8>>);
+    let (output, written) = mpsc::sync_channel(16);
+    struct Channel(mpsc::SyncSender<Vec<u8>>);
     impl Write for Channel {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.send(bytes.to_vec()).map_err(|_| io::ErrorKind::BrokenPipe)?;
@@ -123,4 +123,23 @@ fn stop_ends_a_stream_that_computes_and_one_that_reads() {
         stop.stop();
         assert_eq!(runner.join().unwrap().unwrap_err().0, Failure::Stopped);
     }
+}
+
+/// An input that ends because the run was stopped must not be taken for the whole input.
+#[test]
+fn a_stopped_stream_is_not_a_short_one() {
+    let stop = StopFlag::default();
+    let pieces = {
+        let stop = stop.clone();
+        let mut left = 3;
+        std::iter::from_fn(move || {
+            left -= 1;
+            if left == 0 {
+                stop.stop();
+            }
+            (left > 0).then(|| Bytes::from_static(b"x"))
+        })
+    };
+    let result = load(&echo()).run_streaming(&job(), ChunkSpec::reduce(), pieces, io::sink(), &stop);
+    assert_eq!(result.unwrap_err().0, Failure::Stopped);
 }
