@@ -71,7 +71,7 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
     let fields = json!({ "job": job.id.to_string(), "name": program.name, "chunks": chunks, "bytes": cut.bytes });
     say(global, format!("essaim: {what}"), "submitted", fields);
 
-    let fold = folds.then(|| Fold { program: program.compiled, engine: peer.engine().clone(), spec });
+    let fold = folds.then(|| Fold { program: program.compiled, spec });
     let stop = StopFlag::default();
     let (written, writing) = oneshot::channel();
     let outputs = Arc::clone(&job.outputs);
@@ -92,7 +92,6 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
 /// The program's own fold over its outputs.
 struct Fold {
     program: Program,
-    engine: Engine,
     spec: JobSpec,
 }
 

@@ -58,7 +58,8 @@ pub(crate) struct Inner {
     pub(crate) linker: Linker<Guest>,
     pub(crate) memory_bytes: u64,
     /// For wasmtime-wasi, which enters a runtime in each call that could wait, though here none does.
-    pub(crate) runtime: tokio::runtime::Runtime,
+    /// `Some` until the engine is dropped.
+    runtime: Option<tokio::runtime::Runtime>,
     pulse: Arc<Pulse>,
     ticker: Thread,
     tag: String,
@@ -102,7 +103,7 @@ impl Engine {
             linker: sandbox::linker(&wasmtime).map_err(refused)?,
             wasmtime,
             memory_bytes: config.memory_bytes.min(FOUR_GIB),
-            runtime,
+            runtime: Some(runtime),
             pulse,
             ticker,
             tag: format!("wasmtime-{WASMTIME}/{}/{REVISION}", std::env::consts::ARCH),
@@ -147,10 +148,21 @@ impl fmt::Debug for Engine {
     }
 }
 
+impl Inner {
+    /// Makes the runtime the current one of this thread.
+    pub(crate) fn enter(&self) -> Option<tokio::runtime::EnterGuard<'_>> {
+        self.runtime.as_ref().map(tokio::runtime::Runtime::enter)
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         self.pulse.quit.store(true, Ordering::SeqCst);
         self.ticker.unpark();
+        // The last engine may be dropped inside somebody's async task, where waiting for threads is forbidden.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

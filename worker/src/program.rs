@@ -156,7 +156,7 @@ impl Program {
         watch: Watch,
     ) -> Result<(Bytes, String), Failure> {
         let inner = &self.engine.0;
-        let _runtime = inner.runtime.enter();
+        let _runtime = inner.enter();
         let guest = Guest::new(job, chunk, stdio, inner.memory_bytes, watch);
         let mut store = Store::new(&inner.wasmtime, guest);
         store.limiter(|guest| &mut guest.memory);
