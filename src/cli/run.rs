@@ -67,6 +67,7 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         retries: run.retries,
     };
     let hint = "shorten the arguments or put them into the input; limits are listed by `essaim help run`";
+    let submitted = Instant::now();
     let job = peer.submit(work).await.map_err(|e| Fail::of(&e, hint))?;
     let fields = json!({ "job": job.id.to_string(), "name": program.name, "chunks": chunks, "bytes": cut.bytes });
     say(global, format!("essaim: {what}"), "submitted", fields);
@@ -81,11 +82,12 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         let _ = written.send(present(&outputs, chunks, fold, &stopping));
     });
     let outcome = follow(global, &peer, job, cpus > 0, writing).await;
+    let job_took = submitted.elapsed();
     stop.stop();
     let me = peer.net().node();
     peer.shutdown().await;
     let (end, story) = outcome?;
-    say(global, story.summary(&end, me, began.elapsed()), "done", story.fields(&end, me, began.elapsed()));
+    say(global, story.summary(&end, me, began.elapsed()), "done", story.fields(&end, me, began.elapsed(), job_took));
     Ok(())
 }
 
@@ -317,7 +319,7 @@ impl Story {
         out
     }
 
-    fn fields(&self, end: &End, me: NodeId, took: Duration) -> serde_json::Value {
+    fn fields(&self, end: &End, me: NodeId, took: Duration, job_took: Duration) -> serde_json::Value {
         let by: serde_json::Map<_, _> =
             end.progress.by.iter().map(|(node, chunks)| (node.to_string(), json!(chunks))).collect();
         let lost = self.lost.iter();
@@ -326,6 +328,7 @@ impl Story {
         json!({
             "chunks": end.progress.chunks,
             "seconds": took.as_secs_f64(),
+            "job_seconds": job_took.as_secs_f64(),
             "by": by,
             "me": me.to_string(),
             "lost": lost,

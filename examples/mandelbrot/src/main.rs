@@ -5,8 +5,7 @@
 //! essaim run examples/mandelbrot 0..2160 -- 3840 2160 > large.png
 //! ```
 //!
-//! A chunk is a range of rows; the rows are written to the PNG as they come, so a picture of any
-//! size needs little memory. Try it with no swarm: `echo 0..1080 | cargo run -p mandelbrot > m.png`.
+//! A chunk is a range of rows. With no swarm: `echo 0..1080 | cargo run -p mandelbrot > m.png`.
 
 use std::io::Write;
 use std::ops::Range;
@@ -16,10 +15,8 @@ use essaim_guest::Bytes;
 essaim_guest::main!(map: rows, reduce: write_png);
 
 const CENTRE: (f64, f64) = (-0.743_643_887, 0.131_825_904);
-/// How wide the picture is in the complex plane.
 const WIDTH: f64 = 0.006;
 const MOST_STEPS: u32 = 3_000;
-/// Samples a pixel, across and down.
 const SAMPLES: u32 = 2;
 /// Colours evenly spaced on a closed ring.
 const RING: [[f64; 3]; 5] =
@@ -27,11 +24,10 @@ const RING: [[f64; 3]; 5] =
 
 /// Width and height in pixels: the program's arguments, or a screen's.
 fn size() -> (u32, u32) {
-    let mut sizes = (std::env::args().skip(1)).map(|arg| arg.parse().expect("a number of pixels"));
-    (sizes.next().unwrap_or(1920), sizes.next().unwrap_or(1080))
+    let size = |n| std::env::args().nth(n).map(|arg| arg.parse().expect("a number of pixels"));
+    (size(1).unwrap_or(1920), size(2).unwrap_or(1080))
 }
 
-/// Red, green and blue of every pixel.
 fn rows(range: Range<u32>) -> Bytes {
     let (width, height) = size();
     let at = |pixel: u32, sample: u32, pixels: u32| {
@@ -42,9 +38,8 @@ fn rows(range: Range<u32>) -> Bytes {
     for (row, column) in range.flat_map(|row| (0..width).map(move |column| (row, column))) {
         let mut sum = [0.0; 3];
         for sample in 0..SAMPLES * SAMPLES {
-            let x = CENTRE.0 + at(column, sample % SAMPLES, width);
-            let y = CENTRE.1 - at(row, sample / SAMPLES, height);
-            let colour = colour(escape(x, y));
+            let (across, down) = (at(column, sample % SAMPLES, width), at(row, sample / SAMPLES, height));
+            let colour = colour(escape(CENTRE.0 + across, CENTRE.1 - down));
             sum = [0, 1, 2].map(|channel| sum[channel] + colour[channel]);
         }
         image.extend(sum.map(|channel| (channel / f64::from(SAMPLES * SAMPLES)).round() as u8));
@@ -65,7 +60,6 @@ fn escape(x: f64, y: f64) -> Option<f64> {
     None
 }
 
-/// Once round the ring each time that the steps grow fivefold.
 fn colour(escape: Option<f64>) -> [f64; 3] {
     let Some(steps) = escape else { return RING[4] };
     let place = (steps.max(1.0).ln() * 3.0).rem_euclid(5.0);
@@ -77,8 +71,7 @@ fn write_png(parts: impl Iterator<Item = Bytes>) {
     let (width, height) = size();
     let mut png = png::Encoder::new(essaim_guest::stdout(), width, height);
     png.set_color(png::ColorType::Rgb);
-    let png = png.write_header().expect("a header");
-    let mut png = png.into_stream_writer().expect("a stream");
+    let mut png = png.write_header().and_then(|png| png.into_stream_writer()).expect("a header");
     for rows in parts {
         png.write_all(&rows).expect("no more rows than the height");
     }

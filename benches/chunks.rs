@@ -1,0 +1,160 @@
+//! What a trivial chunk costs: in this process, and through two worker processes on loopback; what it weighs on the
+//! wire; and how long a run takes to its first result. Medians of five, one table.
+//!
+//! `cargo bench --bench chunks`
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that fails should say where")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::sync_channel;
+use std::time::Instant;
+
+use bytes::Bytes;
+use essaim_jobs::Limits;
+use essaim_worker::{Chunk, Engine, EngineConfig, JobSpec, Pool, Report, Request, Role};
+use serde_json::Value;
+
+const RUNS: usize = 5;
+const CHUNKS: u32 = 10_000;
+const NOTHING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guests/nothing.wat");
+const ECHO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guests/echo.wat");
+
+fn main() {
+    println!("{:<58} {:>9} {:>9} {:>9}", "", "min", "median", "max");
+    for threads in [1, 2] {
+        let pool = PoolUnderTest::start(threads);
+        row(&format!("in process, {threads} thread(s), µs a chunk"), || pool.run());
+    }
+    let swarm = Swarm::start();
+    let mut wire = Vec::new();
+    row("two worker processes, whole command, µs a chunk", || {
+        let (seconds, done) = swarm.run(&["--block", "1", NOTHING, &format!("0..{CHUNKS}")]);
+        wire.push(done);
+        seconds * 1e6 / f64::from(CHUNKS)
+    });
+    row("two worker processes, submitted to done, µs a chunk", || {
+        let (_, done) = swarm.run(&["--block", "1", NOTHING, &format!("0..{CHUNKS}")]);
+        done["job_seconds"].as_f64().unwrap() * 1e6 / f64::from(CHUNKS)
+    });
+    let per_chunk = |field: &str| {
+        let mut all: Vec<f64> = wire.iter().map(|done| done[field].as_f64().unwrap() / f64::from(CHUNKS)).collect();
+        median(&mut all)
+    };
+    println!(
+        "author's wire, a chunk: {:.4} messages and {:.1} bytes out, {:.4} messages and {:.1} bytes in",
+        per_chunk("messages_out"),
+        per_chunk("bytes_out"),
+        per_chunk("messages_in"),
+        per_chunk("bytes_in"),
+    );
+    row("start of the command to its first result, ms", || swarm.first_result() * 1e3);
+}
+
+fn median(all: &mut [f64]) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
+
+/// Measures once to warm up, then `RUNS` times.
+fn row(name: &str, mut measure: impl FnMut() -> f64) {
+    measure();
+    let mut all: Vec<f64> = (0..RUNS).map(|_| measure()).collect();
+    let middle = median(&mut all);
+    println!("{name:<58} {:>9.2} {middle:>9.2} {:>9.2}", all[0], all[RUNS - 1]);
+}
+
+struct PoolUnderTest {
+    pool: Pool,
+    finished: std::sync::mpsc::Receiver<usize>,
+}
+
+impl PoolUnderTest {
+    fn start(threads: usize) -> PoolUnderTest {
+        let engine = Engine::new(EngineConfig { threads, ..EngineConfig::default() }).unwrap();
+        let (sender, finished) = sync_channel(100_000);
+        let pool = Pool::new(engine, threads, move |reports| {
+            assert!(reports.iter().all(|report| !matches!(report, Report::Failed { .. } | Report::Refused { .. })));
+            let ended = reports.iter().filter(|report| matches!(report, Report::Finished { .. })).count();
+            sender.send(ended).unwrap();
+        });
+        let pool = pool.unwrap();
+        let spec = JobSpec { argv: vec![], env: vec![], seed: [0; 32], limits: Limits::default() };
+        pool.submit(Request::Load { program: [1; 32], bytes: std::fs::read(NOTHING).unwrap().into() });
+        pool.submit(Request::Job { job: 1, program: [1; 32], spec });
+        PoolUnderTest { pool, finished }
+    }
+
+    /// Microseconds a chunk.
+    fn run(&self) -> f64 {
+        let chunks = (0..CHUNKS).map(|chunk| Chunk { ticket: u64::from(chunk), chunk, input: Bytes::new() });
+        let began = Instant::now();
+        self.pool.submit(Request::Run { job: 1, role: Role::Map, chunks: chunks.collect() });
+        let mut left = CHUNKS as usize;
+        while left > 0 {
+            left -= self.finished.recv().unwrap();
+        }
+        began.elapsed().as_secs_f64() * 1e6 / f64::from(CHUNKS)
+    }
+}
+
+/// Two workers of one thread each, on loopback, found without an address.
+struct Swarm {
+    dir: tempfile::TempDir,
+    workers: Vec<Child>,
+}
+
+impl Swarm {
+    fn start() -> Swarm {
+        let mut swarm = Swarm { dir: tempfile::tempdir().unwrap(), workers: Vec::new() };
+        for _ in 0..2 {
+            let mut worker =
+                swarm.essaim("join").args(["--cpus", "1", "--json"]).stderr(Stdio::piped()).spawn().unwrap();
+            let mut joined = String::new();
+            BufReader::new(worker.stderr.as_mut().unwrap()).read_line(&mut joined).unwrap();
+            assert!(joined.contains("joined"), "{joined}");
+            swarm.workers.push(worker);
+        }
+        swarm
+    }
+
+    fn essaim(&self, verb: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_essaim"));
+        command.arg(verb).args(["--swarm", "bench", "--listen", "127.0.0.1:0"]).stdin(Stdio::null());
+        command.env("XDG_RUNTIME_DIR", self.dir.path()).env("XDG_DATA_HOME", self.dir.path());
+        command.env_remove("ESSAIM_HOME").env_remove("ESSAIM_SWARM");
+        command
+    }
+
+    /// Wall seconds of the whole command, and what it said when it was done.
+    fn run(&self, args: &[&str]) -> (f64, Value) {
+        let began = Instant::now();
+        let out = self.essaim("run").args(["--cpus", "0", "--json"]).args(args).output().unwrap();
+        let seconds = began.elapsed().as_secs_f64();
+        let stderr = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{stderr}");
+        let events = stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        (seconds, events.into_iter().find(|event| event["event"] == "done").unwrap())
+    }
+
+    /// Seconds from the command's start to the first byte that it prints.
+    fn first_result(&self) -> f64 {
+        let began = Instant::now();
+        let mut command = self.essaim("run");
+        let mut child =
+            command.args(["--cpus", "0", "--quiet", ECHO, ":::", "x"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut first = [0];
+        child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+        let seconds = began.elapsed().as_secs_f64();
+        assert!(child.wait().unwrap().success());
+        seconds
+    }
+}
+
+impl Drop for Swarm {
+    fn drop(&mut self) {
+        for worker in &mut self.workers {
+            let _ = worker.kill();
+            let _ = worker.wait();
+        }
+    }
+}
