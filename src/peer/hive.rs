@@ -365,7 +365,7 @@ impl Hive {
             Event::Note(note) => info!(note),
             Event::Direct { from, message } => match decode::<Direct>(&message, DIRECT_BYTES) {
                 Ok(Direct::Announce(announcement)) => self.on_announcement(*announcement),
-                Ok(Direct::Member { job, message: inside }) => self.on_message(job, from, inside, message.len()),
+                Ok(Direct::Member { job, message: inside }) => self.on_message(job, from, *inside, message.len()),
                 Err(error) => debug!(from = %from.short(), %error, "message refused"),
             },
             Event::Gossip { topic: Topic::Jobs, message, .. } => {
@@ -513,7 +513,7 @@ impl Hive {
     }
 
     fn send(&mut self, job: JobId, to: NodeId, message: Message) {
-        let bytes = encode(&Direct::Member { job, message });
+        let bytes = encode(&Direct::Member { job, message: Box::new(message) });
         if let Some(state) = self.jobs.get_mut(&job) {
             state.traffic.messages_out += 1;
             state.traffic.bytes_out += bytes.len() as u64;

@@ -23,6 +23,14 @@ pub enum Done {
     Finished { number: u32, results: Vec<(u32, Leaf)>, cpu_micros: u64, wall_micros: u64 },
 }
 
+/// What has finished of one job, in one batch of reports.
+#[derive(Default)]
+struct Finished {
+    results: Vec<(u32, Leaf)>,
+    cpu_micros: u64,
+    wall_micros: u64,
+}
+
 /// The pool's listener.
 pub struct Reporter {
     blobs: Arc<Blobs>,
@@ -38,13 +46,13 @@ impl Reporter {
     /// Takes a batch of reports; blocks a thread of the pool while the event loop is behind.
     pub fn take(&self, reports: Vec<Report>) {
         let mut done = Vec::new();
-        let mut finished: BTreeMap<u32, (Vec<(u32, Leaf)>, u64, u64)> = BTreeMap::new();
+        let mut finished = BTreeMap::<u32, Finished>::new();
         let mut finish = |ticket, leaf, cpu, wall| {
             let (number, slot) = of_ticket(ticket);
-            let (results, cpu_micros, wall_micros) = finished.entry(number).or_default();
-            results.push((slot, leaf));
-            *cpu_micros += cpu;
-            *wall_micros += wall;
+            let finished = finished.entry(number).or_default();
+            finished.results.push((slot, leaf));
+            finished.cpu_micros += cpu;
+            finished.wall_micros += wall;
         };
         for report in reports {
             match report {
@@ -64,7 +72,7 @@ impl Reporter {
                 }
             }
         }
-        for (number, (results, cpu_micros, wall_micros)) in finished {
+        for (number, Finished { results, cpu_micros, wall_micros }) in finished {
             done.push(Done::Finished { number, results, cpu_micros, wall_micros });
         }
         // An answer to a request that needs no thread comes on the event loop's own, which must not block.

@@ -62,6 +62,6 @@ pub enum Direct {
         /// The job.
         job: JobId,
         /// What is said.
-        message: Message,
+        message: Box<Message>,
     },
 }
