@@ -1,6 +1,6 @@
 //! Everything libp2p: finds the peers of one swarm, moves bytes between them, and keeps the bounds.
 //!
-//! It knows nothing of jobs beyond their names, nor of the store, the core or the person. [`start`] gives a
+//! It knows nothing of jobs beyond their names, nor of the store, the core or the person. [`start()`] gives a
 //! [`Handle`], with which everything is asked for, and the [`Events`] that happen. Between them stands one
 //! task that owns the swarm (`driver`, `reactions`); whatever takes time has tasks of its own: a writer and
 //! a reader of direct messages for each peer (`direct`), answers to questions (`blobs`, `spare`), and those

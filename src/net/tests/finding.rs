@@ -145,8 +145,13 @@ async fn nodes_of_one_machine_meet_in_a_folder() {
         std::fs::write(odd, "x").unwrap();
     }
     let mut third = Node::new(in_folder()).await;
-    third.up(one.id()).await;
-    third.up(other.id()).await;
+    let mut missing = vec![one.id(), other.id()];
+    third
+        .until("both", |event| {
+            missing.retain(|node| event != Event::Up(*node));
+            missing.is_empty().then_some(())
+        })
+        .await;
     eventually("the stale file is gone", || async { !stale.exists() }).await;
     assert!(odd.iter().all(|odd| odd.exists()));
 
