@@ -45,7 +45,7 @@ pub(crate) fn print(value: &impl Serialize, mut out: impl Write) -> io::Result<P
 /// Prints a chunk's or a reduce's result.
 ///
 /// # Errors
-/// As for [`print`].
+/// As for [`print()`].
 pub(crate) fn print_result(value: &impl Serialize, mut out: impl Write) -> io::Result<()> {
     if print(value, &mut out)? == Printed::Json {
         out.write_all(b"\n")?;
