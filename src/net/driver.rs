@@ -16,7 +16,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, Stream, Swarm, kad};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::behaviour::{self, Behaviour, Topic};
 use super::client::{Command, Dialled, PeerInfo, View};
@@ -75,8 +75,9 @@ pub(super) struct Driver {
 pub(super) struct Peer {
     pub(super) node: NodeId,
     pub(super) member: bool,
-    /// Its connections: the address at the other end, and pings missed in a row.
-    pub(super) connections: HashMap<ConnectionId, (Multiaddr, u8)>,
+    /// When it connected.
+    pub(super) since: Instant,
+    pub(super) connections: HashMap<ConnectionId, Connection>,
     /// Where it says it can be reached.
     pub(super) claimed: Vec<Multiaddr>,
     pub(super) rtt: Option<Duration>,
@@ -85,6 +86,16 @@ pub(super) struct Peer {
     /// Turns for those of them that ask for blobs.
     pub(super) serves: Arc<Semaphore>,
     pub(super) reader: Option<Reader>,
+}
+
+/// One of the connections to a peer.
+pub(super) struct Connection {
+    /// The address at the other end.
+    pub(super) address: Multiaddr,
+    /// Whether this node dialled it.
+    pub(super) dialled: bool,
+    /// Pings in a row that were not answered.
+    pub(super) missed: u8,
 }
 
 /// A task that reads a stream of direct messages; ends with this.
@@ -153,8 +164,20 @@ impl Driver {
                 () = self.parts.inbox.room(), if !self.held.is_empty() => {}
                 () = self.parts.inbox.deserted() => return,
                 Some(_) = self.tasks.join_next() => {}
-                _ = check.tick() => self.provide(),
+                _ = check.tick() => {
+                    self.dismiss();
+                    self.provide();
+                }
             }
+        }
+    }
+
+    /// Parts from those who have not shown in time that they are of this swarm.
+    fn dismiss(&mut self) {
+        let late = |peer: &Peer| !peer.member && peer.since.elapsed() > limits::PROBATION;
+        let late: Vec<PeerId> = self.peers.iter().filter(|(_, peer)| late(peer)).map(|(id, _)| *id).collect();
+        for peer in late {
+            let _ = self.parts.swarm.disconnect_peer_id(peer);
         }
     }
 
@@ -349,7 +372,7 @@ impl Driver {
 
 impl Peer {
     fn info(&self) -> PeerInfo {
-        let ends = self.connections.values().map(|(address, _)| address);
+        let ends = self.connections.values().map(|connection| &connection.address);
         let addresses = if self.claimed.is_empty() { ends.cloned().collect() } else { self.claimed.clone() };
         PeerInfo { node: self.node, addresses, rtt: self.rtt }
     }

@@ -28,6 +28,8 @@ pub(super) const INBOUND_WAITING: usize = 2 * FETCHES;
 pub(super) const HINTED_PEERS: usize = 4_096;
 /// See [`HINTED_PEERS`].
 pub(super) const HINTS_PER_PEER: usize = 8;
+/// How long a connection may stand whose peer has not shown that it is of this swarm.
+pub(super) const PROBATION: Duration = Duration::from_secs(10);
 /// Peers of other swarms that are remembered, so as not to be dialled again and again.
 pub(super) const STRANGERS: usize = 1_024;
 
@@ -97,7 +99,7 @@ pub(super) const ASKED: usize = 512;
 pub(super) const ASKED_AT_ONCE: usize = 16;
 /// See [`ASKED_AT_ONCE`].
 pub(super) const ASK: Duration = Duration::from_secs(3);
-/// How long a seeker that has just started waits for the DHT to be joined.
+/// How long a seeker that has just started waits for a first peer, and then for the DHT to be joined.
 pub(super) const JOIN: Duration = Duration::from_secs(2);
 /// A query on the DHT.
 pub(super) const QUERY: Duration = Duration::from_secs(10);

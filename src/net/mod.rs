@@ -129,6 +129,7 @@ pub struct Handle {
     outboxes: direct::Outboxes,
     fetcher: blobs::Fetcher,
     addresses: watch::Receiver<Vec<Multiaddr>>,
+    members: watch::Receiver<usize>,
     joined: watch::Receiver<bool>,
 }
 
@@ -216,7 +217,7 @@ impl Handle {
     /// Finds nodes that lend their CPU: all of a small swarm, a random sample of a large one, those that
     /// answer fastest first. Takes milliseconds, and seconds where some of them are gone.
     pub async fn find_spare(&self) -> Vec<Found> {
-        spare::find(&self.client, self.node, self.joined.clone()).await
+        spare::find(&self.client, self.node, self.members.clone(), self.joined.clone()).await
     }
 
     /// The nodes that say on the DHT that they lend, without asking any of them.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use libp2p::core::ConnectedPoint;
 use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::identify;
 use libp2p::kad::store::RecordStore;
@@ -13,11 +14,11 @@ use libp2p::kad::{self, GetClosestPeersError, GetClosestPeersOk, GetProvidersOk,
 use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Stream, mdns, ping};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::behaviour::BehaviourEvent;
 use super::client::Dialled;
-use super::driver::{Driver, Held, Peer, Query, Reader};
+use super::driver::{Connection, Driver, Held, Peer, Query, Reader};
 use super::inbox::Event;
 use super::streams::{self, Kind, why};
 use super::{Verdict, addr, blobs, direct, limits, spare};
@@ -30,7 +31,7 @@ impl Driver {
         match event {
             SwarmEvent::Behaviour(event) => self.react_to_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                self.connected(peer_id, connection_id, endpoint.get_remote_address().clone());
+                self.connected(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.disconnected(peer_id, connection_id, num_established);
@@ -58,7 +59,7 @@ impl Driver {
     fn react_to_behaviour(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Streams(streams::Event::Member(peer)) => self.joined(peer),
-            BehaviourEvent::Streams(streams::Event::Stranger(peer, refused)) => self.estranged(peer, refused),
+            BehaviourEvent::Streams(streams::Event::Stranger(peer)) => self.estranged(peer),
             BehaviourEvent::Streams(streams::Event::Inbound(peer, kind, stream)) => {
                 // Its protocol is named after the swarm: that is as good as a hello.
                 self.joined(peer);
@@ -87,7 +88,7 @@ impl Driver {
         }
     }
 
-    fn connected(&mut self, peer: PeerId, connection: ConnectionId, address: Multiaddr) {
+    fn connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         self.dialled(connection, Dialled::Connected);
         let Some(node) = addr::node_id(&peer) else {
             let _ = self.parts.swarm.disconnect_peer_id(peer);
@@ -96,6 +97,7 @@ impl Driver {
         let peer = self.peers.entry(peer).or_insert_with(|| Peer {
             node,
             member: false,
+            since: Instant::now(),
             connections: HashMap::new(),
             claimed: Vec::new(),
             rtt: None,
@@ -103,7 +105,8 @@ impl Driver {
             serves: Arc::new(Semaphore::new(limits::SERVES_PER_PEER)),
             reader: None,
         });
-        peer.connections.insert(connection, (address, 0));
+        let address = endpoint.get_remote_address().clone();
+        peer.connections.insert(connection, Connection { address, dialled: endpoint.is_dialer(), missed: 0 });
     }
 
     fn dialled(&mut self, connection: ConnectionId, outcome: Dialled) {
@@ -142,29 +145,34 @@ impl Driver {
         self.greet(node);
     }
 
-    fn estranged(&mut self, id: PeerId, refused: bool) {
-        if self.peers.get(&id).is_some_and(|peer| peer.member) {
+    /// A peer is of another swarm. It is remembered, and the person told, who may have mistyped a name. Who
+    /// dialled ends the connection: if the other did, this side might never hear the refusal.
+    fn estranged(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get(&id).filter(|peer| !peer.member) else { return };
+        let dialled = peer.connections.values().find(|connection| connection.dialled);
+        let note = dialled.map(|connection| {
+            let (address, name) = (&connection.address, &self.parts.name);
+            format!("{id} at {address} is not in the swarm {name}; it is left alone")
+        });
+        if note.is_some() {
+            let _ = self.parts.swarm.disconnect_peer_id(id);
+        }
+        if self.strangers.contains(&id) {
             return;
         }
-        if refused && !self.strangers.contains(&id) {
-            if self.strangers.len() >= limits::STRANGERS {
-                self.strangers.pop_front();
-            }
-            self.strangers.push_back(id);
-            let end = self.peers.get(&id).and_then(|peer| peer.connections.values().next());
-            let end = end.map(|(address, _)| format!(" at {address}")).unwrap_or_default();
-            let name = &self.parts.name;
-            if self.held.len() < limits::EVENTS_HELD {
-                self.tell(Event::Note(format!("{id}{end} is not in the swarm {name}; it is left alone")));
-            }
+        if self.strangers.len() >= limits::STRANGERS {
+            self.strangers.pop_front();
         }
-        let _ = self.parts.swarm.disconnect_peer_id(id);
+        self.strangers.push_back(id);
+        if let Some(note) = note {
+            self.tell(Event::Note(note));
+        }
     }
 
     fn identified(&mut self, id: PeerId, connection: ConnectionId, claimed: &[Multiaddr]) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let Some((seen, _)) = peer.connections.get(&connection) else { return };
-        let mut worth = addr::worth_dialling(claimed, seen);
+        let Some(connection) = peer.connections.get(&connection) else { return };
+        let mut worth = addr::worth_dialling(claimed, &connection.address);
         worth.truncate(limits::HINTS_PER_PEER);
         peer.claimed = worth.clone();
         if peer.member {
@@ -198,16 +206,16 @@ impl Driver {
 
     fn pinged(&mut self, event: ping::Event) {
         let Some(peer) = self.peers.get_mut(&event.peer) else { return };
-        let Some((_, missed)) = peer.connections.get_mut(&event.connection) else { return };
+        let Some(connection) = peer.connections.get_mut(&event.connection) else { return };
         match event.result {
             Ok(rtt) => {
-                *missed = 0;
+                connection.missed = 0;
                 peer.rtt = Some(rtt);
             }
             Err(ping::Failure::Unsupported) => {}
             Err(error) => {
-                *missed += 1;
-                if *missed >= limits::PINGS_MISSED {
+                connection.missed += 1;
+                if connection.missed >= limits::PINGS_MISSED {
                     tracing::debug!(peer = %event.peer, %error, "a connection is given up");
                     self.parts.swarm.close_connection(event.connection);
                 }

@@ -94,7 +94,7 @@ fn keys_to_try(about_level: u8) -> Vec<kad::RecordKey> {
     keys.collect()
 }
 
-/// Those who provide spare CPU on the DHT, and the estimated size of the swarm, once it is joined.
+/// Those who say on the DHT of a swarm of about `size` nodes that they lend, [`limits::ASKED`] at most.
 pub(super) async fn providers(client: &Client, size: usize) -> HashSet<PeerId> {
     let lookups = keys_to_try(level(size)).into_iter().map(|key| client.ask(|reply| Command::Providers(key, reply)));
     let mut found = HashSet::new();
@@ -107,7 +107,13 @@ pub(super) async fn providers(client: &Client, size: usize) -> HashSet<PeerId> {
 }
 
 /// All that can be found who lend their CPU, the quickest to answer first.
-pub(super) async fn find(client: &Client, me: NodeId, mut joined: watch::Receiver<bool>) -> Vec<Found> {
+pub(super) async fn find(
+    client: &Client,
+    me: NodeId,
+    mut members: watch::Receiver<usize>,
+    mut joined: watch::Receiver<bool>,
+) -> Vec<Found> {
+    let _ = timeout(limits::JOIN, members.wait_for(|members| *members > 0)).await;
     let _ = timeout(limits::JOIN, joined.wait_for(|joined| *joined)).await;
     let Some(view) = client.ask(Command::View).await else { return Vec::new() };
     let mut candidates = providers(client, view.size).await;

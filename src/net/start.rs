@@ -100,11 +100,14 @@ pub async fn start(config: Config) -> Result<(Handle, Events), NetError> {
         driver.tasks.spawn(rendezvous::keep(own, me, client.clone(), addresses_now.clone()));
     }
     if !config.peers.is_empty() {
-        driver.tasks.spawn(rendezvous::seek(config.peers, client.clone(), members_now, inbox));
+        driver.tasks.spawn(rendezvous::seek(config.peers, client.clone(), members_now.clone(), inbox));
     }
     tokio::spawn(driver.run());
     let fetcher = Fetcher::new(client.clone());
-    Ok((Handle { node, client, outboxes, fetcher, addresses: addresses_now, joined: joined_now }, events))
+    Ok((
+        Handle { node, client, outboxes, fetcher, addresses: addresses_now, members: members_now, joined: joined_now },
+        events,
+    ))
 }
 
 /// Listens on what was asked for, or everywhere, and returns the addresses that has come to.

@@ -4,7 +4,7 @@
 //! It is our own rather than `libp2p-stream` because that one silently drops every inbound stream beyond the
 //! first that waits, keeps an entry for each connection there ever was, and can leave an opener waiting for
 //! ever. Every connection begins with a *hello*: a stream of a protocol named after the swarm, opened and
-//! closed. Who negotiates it is a member, who refuses it a stranger.
+//! closed. Who negotiates it is a member, who refuses it a stranger; the loop parts from those who do neither.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -80,8 +80,8 @@ pub(super) struct Opening {
 pub(super) enum Event {
     /// A peer of this swarm.
     Member(PeerId),
-    /// Not a peer of this swarm (`true`), or one that does not even say so.
-    Stranger(PeerId, bool),
+    /// One that is not of this swarm.
+    Stranger(PeerId),
     /// A peer has opened a stream.
     Inbound(PeerId, Kind, Stream),
 }
@@ -217,7 +217,7 @@ impl NetworkBehaviour for Behaviour {
     fn on_connection_handler_event(&mut self, peer: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
         self.actions.push_back(ToSwarm::GenerateEvent(match event {
             ToBehaviour::Member => Event::Member(peer),
-            ToBehaviour::Stranger(refused) => Event::Stranger(peer, refused),
+            ToBehaviour::Stranger => Event::Stranger(peer),
             ToBehaviour::Inbound(kind, stream) => Event::Inbound(peer, kind, stream),
         }));
     }
@@ -252,7 +252,7 @@ pub(super) struct Handler {
 #[derive(Debug)]
 pub(super) enum ToBehaviour {
     Member,
-    Stranger(bool),
+    Stranger,
     Inbound(Kind, Stream),
 }
 
@@ -310,7 +310,8 @@ impl ConnectionHandler for Handler {
                     Some(opening) => {
                         let _ = opening.reply.send(Err(error));
                     }
-                    None => self.events.push_back(ToBehaviour::Stranger(error == OpenError::NotSpoken)),
+                    None if error == OpenError::NotSpoken => self.events.push_back(ToBehaviour::Stranger),
+                    None => {}
                 }
             }
             _ => {}
