@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use essaim_jobs::{BlobId, FailureNote, IntervalSet, Keypair, Leaf, NodeId, Results, Rows, Signed};
+use essaim_jobs::{FailureNote, IntervalSet, Keypair, Leaf, NodeId, Results, Rows, Signed};
 
 use crate::io::{Notice, Output};
 use crate::ledger::Rejection;
 use crate::member::Member;
 use crate::message::{Close, Message, Reason, Seal};
 use crate::sets;
+use crate::tally::{Tally, Verdict};
 
 /// Least time between two seals that are gossiped, but for the last.
 const SEAL_GAP: Duration = Duration::from_secs(1);
@@ -17,42 +18,16 @@ const SEAL_GAP: Duration = Duration::from_secs(1);
 const FULL_SEAL_SPANS: usize = 1_024;
 /// Intervals in one seal.
 const SEAL_SPANS: usize = 8_192;
-/// Results kept for one chunk, beyond the copies that it needs.
-const SPARE_VOTES: usize = 4;
-
-#[derive(Clone, Debug)]
-struct Vote {
-    worker: NodeId,
-    slot: u32,
-    digest: BlobId,
-    /// Kept until one such output is safe.
-    leaf: Option<Leaf>,
-}
-
-/// What is known of one chunk that is not sealed.
-#[derive(Clone, Debug, Default)]
-struct Tally {
-    votes: Vec<Vote>,
-    /// Whose output is being made safe.
-    collecting: Option<NodeId>,
-    /// Whose output is safe.
-    safe: Option<NodeId>,
-}
-
-/// What follows for a chunk from a vote, or from its output being safe.
-enum Verdict {
-    Wait,
-    Collect(Box<Output>),
-    Seal(NodeId),
-    Disagree(Vec<NodeId>),
-}
-
 /// What only the author's member keeps.
 #[derive(Debug)]
 pub(crate) struct Author {
-    key: Keypair,
+    pub(crate) key: Keypair,
     rows: Rows,
-    tallies: BTreeMap<u32, Tally>,
+    pub(crate) tallies: BTreeMap<u32, Tally>,
+    /// Slots given to be checked, to whom and when: until they are answered, or the peer is gone.
+    pub(crate) checks: BTreeMap<u32, (NodeId, Duration)>,
+    /// How often each peer was agreed with, and outvoted.
+    pub(crate) standing: BTreeMap<NodeId, (u32, u32)>,
     /// Where a chunk failed.
     failures: BTreeMap<u32, Vec<NodeId>>,
     /// Slots whose chunk failed at a member, or whose output could not be had from it.
@@ -70,6 +45,8 @@ impl Author {
             key,
             rows,
             tallies: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            standing: BTreeMap::new(),
             failures: BTreeMap::new(),
             distrust: BTreeMap::new(),
             unsaid: IntervalSet::new(),
@@ -78,9 +55,10 @@ impl Author {
         }
     }
 
-    /// Votes kept.
+    /// Things kept one by one.
     pub(crate) fn len(&self) -> usize {
-        self.tallies.values().map(|tally| tally.votes.len()).sum::<usize>() + self.failures.len()
+        let voices: usize = self.tallies.values().map(Tally::len).sum();
+        voices + self.checks.len() + self.failures.len()
     }
 
     pub(crate) fn distrusted(&self, node: &NodeId) -> Option<&IntervalSet> {
@@ -89,64 +67,14 @@ impl Author {
 
     /// Whether a result of `node` for this chunk is on its way to be safe.
     pub(crate) fn has_vote(&self, node: NodeId, chunk: u32) -> bool {
-        self.tallies.get(&chunk).is_some_and(|tally| tally.votes.iter().any(|vote| vote.worker == node))
+        self.tallies.get(&chunk).is_some_and(|tally| tally.has_voice(&node))
     }
 
-    fn vote(&mut self, slot: u32, chunk: u32, worker: NodeId, leaf: &Leaf) -> Verdict {
-        let copies = usize::from(self.rows.copies);
-        if self.distrust.get(&worker).is_some_and(|slots| slots.contains(slot)) {
-            return Verdict::Wait;
-        }
-        let tally = self.tallies.entry(chunk).or_default();
-        // A worker has one voice, however many copies it has run.
-        if tally.votes.iter().any(|vote| vote.worker == worker) || tally.votes.len() >= copies + SPARE_VOTES {
-            return Verdict::Wait;
-        }
-        let leaf_kept = tally.safe.is_none().then(|| leaf.clone());
-        tally.votes.push(Vote { worker, slot, digest: leaf.digest(), leaf: leaf_kept });
-        self.judge(chunk)
+    pub(crate) fn copies(&self) -> usize {
+        usize::from(self.rows.copies)
     }
 
-    fn collected(&mut self, chunk: u32, worker: NodeId, safe: bool) -> Option<Verdict> {
-        let tally = self.tallies.get_mut(&chunk)?;
-        tally.collecting.take_if(|asked| *asked == worker)?;
-        if safe {
-            tally.safe = Some(worker);
-            tally.votes.iter_mut().for_each(|vote| vote.leaf = None);
-        } else {
-            tally.votes.retain(|vote| vote.worker != worker);
-            self.distrust(worker, chunk);
-        }
-        Some(self.judge(chunk))
-    }
-
-    fn judge(&mut self, chunk: u32) -> Verdict {
-        let copies = usize::from(self.rows.copies);
-        let Some(tally) = self.tallies.get_mut(&chunk) else { return Verdict::Wait };
-        let Some(first) = tally.votes.first() else {
-            self.tallies.remove(&chunk);
-            return Verdict::Wait;
-        };
-        let workers = || tally.votes.iter().map(|vote| vote.worker).collect();
-        if copies > 1 && tally.votes.iter().any(|vote| vote.digest != first.digest) {
-            return Verdict::Disagree(workers());
-        }
-        match (tally.safe, tally.collecting, &first.leaf) {
-            (Some(worker), ..) if tally.votes.len() >= copies => {
-                self.tallies.remove(&chunk);
-                self.failures.remove(&chunk);
-                Verdict::Seal(worker)
-            }
-            (None, None, Some(leaf)) => {
-                let (slot, worker, leaf) = (first.slot, first.worker, leaf.clone());
-                tally.collecting = Some(worker);
-                Verdict::Collect(Box::new(Output::Collect { slot, chunk, worker, leaf }))
-            }
-            _ => Verdict::Wait,
-        }
-    }
-
-    fn distrust(&mut self, worker: NodeId, chunk: u32) {
+    pub(crate) fn distrust(&mut self, worker: NodeId, chunk: u32) {
         let slots = self.distrust.entry(worker).or_default();
         self.rows.slots_of(chunk).for_each(|slot| slots.insert(slot..slot + 1));
     }
@@ -195,8 +123,24 @@ impl Member {
         if let Leaf::Failed(note) = leaf {
             return self.on_failure(worker, slot, chunk, note);
         }
-        let verdict = author.vote(slot, chunk, worker, leaf);
-        self.carry_out(chunk, verdict);
+        if author.distrusted(&worker).is_some_and(|slots| slots.contains(slot)) || self.ledger.is_banned(&worker) {
+            return;
+        }
+        let (copies, own) = (author.copies(), worker == self.config.me);
+        let mut answered = false;
+        for slot in self.config.rows.slots_of(chunk) {
+            if author.checks.get(&slot).is_some_and(|(checker, _)| *checker == worker) {
+                author.checks.remove(&slot);
+                answered = true;
+            }
+        }
+        let tally = author.tallies.entry(chunk).or_default();
+        let mut verdict = tally.hear(worker, slot, leaf, own, copies);
+        if answered && matches!(verdict, Verdict::Wait) {
+            // It had been heard already: one who was counted on less.
+            verdict = tally.judge(copies);
+        }
+        self.follow(chunk, verdict);
     }
 
     pub(crate) fn on_collected(&mut self, slot: u32, worker: NodeId, safe: bool) {
@@ -204,24 +148,40 @@ impl Member {
             return;
         }
         let chunk = self.config.rows.chunk(slot);
-        let Some(verdict) = self.author.as_mut().and_then(|author| author.collected(chunk, worker, safe)) else {
-            return;
-        };
-        // Another worker's output of the same chunk may do instead, unless every voice is needed.
-        let missed = !safe && (matches!(verdict, Verdict::Wait) || self.config.rows.copies > 1);
-        self.carry_out(chunk, verdict);
-        if missed && !self.ended {
-            self.send(worker, Message::Refused { slots: (slot..slot + 1).into() });
-            self.reissue(slot, worker);
+        let Some(author) = &mut self.author else { return };
+        let copies = author.copies();
+        let Some(tally) = author.tallies.get_mut(&chunk) else { return };
+        let Some((verdict, gone)) = tally.collected(worker, safe, copies) else { return };
+        gone.iter().for_each(|worker| author.distrust(*worker, chunk));
+        for worker in gone {
+            if worker == self.config.me {
+                self.disown(chunk);
+            } else {
+                self.send(worker, Message::Refused { slots: self.config.rows.slots_of(chunk).collect() });
+            }
         }
+        self.follow(chunk, verdict);
     }
 
-    fn carry_out(&mut self, chunk: u32, verdict: Verdict) {
+    /// Does what follows for a chunk from what was said of it.
+    pub(crate) fn follow(&mut self, chunk: u32, verdict: Verdict) {
+        if self.ended {
+            return;
+        }
         match verdict {
             Verdict::Wait => {}
-            Verdict::Collect(output) => self.out.push_back(*output),
-            Verdict::Seal(worker) => self.seal(chunk, worker),
-            Verdict::Disagree(workers) => {
+            Verdict::Check(voices) => self.call_for(chunk, voices),
+            Verdict::Collect(worker, slot, leaf) => {
+                self.out.push_back(Output::Collect { slot, chunk, worker, leaf });
+            }
+            Verdict::Seal { worker, agreed, outvoted } => {
+                if let Some(author) = &mut self.author {
+                    author.tallies.remove(&chunk);
+                }
+                self.remember_votes(chunk, &agreed, outvoted);
+                self.seal(chunk, worker);
+            }
+            Verdict::Hopeless(workers) => {
                 self.out.push_back(Output::Notice(Notice::Disagreement { chunk, workers }));
                 self.close(Reason::Failed);
             }
@@ -230,7 +190,14 @@ impl Member {
 
     fn seal(&mut self, chunk: u32, worker: NodeId) {
         let slots: IntervalSet = self.config.rows.slots_of(chunk).collect();
+        if self.ended {
+            return;
+        }
         let Some(author) = &mut self.author else { return };
+        author.failures.remove(&chunk);
+        for slot in slots.iter() {
+            author.checks.remove(&slot);
+        }
         author.unsaid.union(&slots);
         self.ledger.seal(&slots);
         self.drop_sealed(&slots);
@@ -244,7 +211,7 @@ impl Member {
     fn on_failure(&mut self, worker: NodeId, slot: u32, chunk: u32, note: &FailureNote) {
         let Some(author) = &mut self.author else { return };
         let failed_at = author.failures.entry(chunk).or_default();
-        let outvoted = self.config.rows.copies == 1 && author.tallies.contains_key(&chunk);
+        let outvoted = self.config.rows.copies == 1 && author.tallies.get(&chunk).is_some_and(|tally| tally.len() > 0);
         if failed_at.contains(&worker) || outvoted {
             return;
         }
@@ -259,22 +226,24 @@ impl Member {
         let elsewhere = here || self.peers.keys().any(|node| lends(node) && !failed_at.contains(node));
         let retried = elsewhere && failed_at.len() as u64 <= u64::from(self.config.retries);
         self.out.push_back(Output::Notice(Notice::Failed { chunk, worker, note: note.clone(), retried }));
-        if retried {
-            self.reissue(slot, worker);
-        } else {
-            self.close(Reason::Failed);
+        if !retried {
+            return self.close(Reason::Failed);
         }
+        if worker == self.config.me {
+            self.disown(chunk);
+        }
+        let Some(author) = &mut self.author else { return };
+        author.checks.remove(&slot);
+        let copies = author.copies();
+        let verdict = author.tallies.entry(chunk).or_default().judge(copies);
+        self.follow(chunk, verdict);
     }
 
-    /// Takes a slot back from a worker whose result is of no use: for anyone else.
-    fn reissue(&mut self, slot: u32, worker: NodeId) {
-        if worker == self.config.me {
-            self.work.refuse(self.config.rows.slots_of(self.config.rows.chunk(slot)));
-            self.report.forget(&(slot..slot + 1).into());
-        }
-        self.work.reopen(slot);
-        self.claim.fresh.push_back((self.now + self.config.tuning.fresh, (slot..slot + 1).into()));
-        self.lease_moved();
+    /// What this node itself made of a chunk is of no use: it is for others.
+    fn disown(&mut self, chunk: u32) {
+        let slots: IntervalSet = self.config.rows.slots_of(chunk).collect();
+        self.report.forget(&slots);
+        self.work.refuse(slots.iter());
     }
 
     pub(crate) fn seal_deadline(&self) -> Option<Duration> {

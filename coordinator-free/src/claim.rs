@@ -15,7 +15,7 @@ use crate::sets;
 use crate::work::Aside;
 
 /// A slot's time where nobody knows one, microseconds.
-const UNKNOWN_MICROS: u32 = 1_000_000;
+pub(crate) const UNKNOWN_MICROS: u32 = 1_000_000;
 /// A member must be so much faster than an owner to run its slots as well.
 const FASTER: f64 = 1.5;
 /// A slot that runs so many times longer than its owner's mean is raced by anyone who is idle.
@@ -117,7 +117,7 @@ impl Member {
         if let Some(peer) = self.peers.get_mut(&victim) {
             peer.asked = Some((ask, self.now));
         }
-        self.send(victim, Message::Split { ask, load: self.work.load() });
+        self.send(victim, Message::Split { ask, load: self.load() });
     }
 
     /// The member with the most left, give or take chance; failing that, one whose running slots might be
@@ -132,7 +132,7 @@ impl Member {
             .iter()
             .filter(|(node, peer)| {
                 let takes_part = self.ledger.record(node).is_some_and(|record| !record.leaving);
-                peer.alive() && peer.down.is_none() && peer.skip_until <= self.now && takes_part
+                peer.holds() && peer.down.is_none() && peer.skip_until <= self.now && takes_part
             })
             .map(|(node, peer)| (*node, peer.load, peer.queued(self.now)))
             .collect();
@@ -208,7 +208,10 @@ impl Member {
         self.claim.idle = 0;
         self.send(from, Message::Taken { ask });
         let slots = sets::minus(slots, self.ledger.sealed());
-        self.take_over(&slots, false);
+        // To check what this member has run already, unasked, is to say it once more.
+        let known = sets::within(&slots, self.check_rows()).intersection(&self.work.shut());
+        self.report.say_again(self.now, &sets::siblings(self.config.rows, &known));
+        self.take_over(&sets::minus(&slots, &known), false);
         Ok(())
     }
 
@@ -275,19 +278,20 @@ impl Member {
         let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.answered < ask) else { return Ok(()) };
         peer.answered = ask;
         peer.set_load(now, load);
-        if !self.leaving && load.threads > 0 {
+        let welcome = self.peers.get(&from).is_some_and(crate::peers::Peer::holds);
+        if !self.leaving && load.threads > 0 && welcome {
             let barred = self.barred(from);
             let wanted = self.share(from, &load);
-            if wanted > 0 {
-                let (slots, stop) = self.work.give(wanted, &barred);
-                self.stop(stop);
-                if !slots.is_empty() {
-                    let until = self.now + self.patience();
-                    self.work.aside.insert(from, Aside { ask, slots: slots.clone(), until });
-                    self.send(from, Message::Grant { ask, slots });
-                    self.load_changed();
-                    return Ok(());
-                }
+            let (mut slots, stop) = self.work.give(wanted, &barred);
+            self.stop(stop);
+            let checks = self.give_checks(from, &load, &slots);
+            slots.union(&checks);
+            if !slots.is_empty() {
+                let until = self.now + self.patience();
+                self.work.aside.insert(from, Aside { ask, slots: slots.clone(), until });
+                self.send(from, Message::Grant { ask, slots });
+                self.load_changed();
+                return Ok(());
             }
             let slots = self.raced(&load, &barred);
             if !slots.is_empty() {
@@ -295,7 +299,7 @@ impl Member {
                 return Ok(());
             }
         }
-        self.send(from, Message::Nothing { ask, load: self.work.load() });
+        self.send(from, Message::Nothing { ask, load: self.load() });
         Ok(())
     }
 
@@ -345,7 +349,8 @@ impl Member {
         self.work.race(self.now, u64::from(idle), barred, (faster, since, self.config.tuning.duplicators))
     }
 
-    /// Slots that must not be given to `node`: what it holds or has run, and other copies of those chunks.
+    /// Slots that must not be split off for `node`: what it holds or has run, other copies of those chunks, and
+    /// checks.
     fn barred(&self, node: NodeId) -> IntervalSet {
         let distrusted = self.author.as_ref().and_then(|author| author.distrusted(&node));
         let none = IntervalSet::new();
@@ -353,7 +358,8 @@ impl Member {
             Some(record) => sets::union([&record.held, &record.done]),
             None => IntervalSet::new(),
         };
-        sets::union([&own, &sets::siblings(self.config.rows, &own), distrusted.unwrap_or(&none)])
+        let checks: IntervalSet = self.check_rows().into();
+        sets::union([&own, &sets::siblings(self.config.rows, &own), distrusted.unwrap_or(&none), &checks])
     }
 
     pub(crate) fn on_taken(&mut self, from: NodeId, ask: u64) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use essaim_jobs::{AuthorId, JobId, Keypair, NodeId, Rows};
+use essaim_jobs::{AuthorId, IntervalSet, JobId, Keypair, Leaf, NodeId, Rows};
 
 /// What one node brings to one job.
 #[derive(Clone, Debug)]
@@ -31,8 +31,22 @@ pub struct Config {
     pub incarnation: u64,
     /// How often a failed chunk is tried again, each time by another peer.
     pub retries: u32,
+    /// What is left of this node's earlier life in this job, from its disk.
+    pub resume: Resume,
     /// The constants.
     pub tuning: Tuning,
+}
+
+/// What a node that was stopped and started again still has of a job.
+#[derive(Clone, Debug, Default)]
+pub struct Resume {
+    /// Whether this node took part before: the author's member then holds nothing at first, as others may hold
+    /// anything, and adopts what nobody turns out to hold.
+    pub again: bool,
+    /// At the author: the slots of all chunks whose outputs it had agreed upon and made safe.
+    pub sealed: IntervalSet,
+    /// At a worker: results that it still has, and that may not be sealed.
+    pub results: Vec<(u32, Leaf)>,
 }
 
 /// Every constant of the algorithm. The defaults are what the simulator was run with.
@@ -61,6 +75,13 @@ pub struct Tuning {
     /// Added to 4 round trips: how long an unanswered asking, an unacknowledged grant or a lost connection may
     /// last.
     pub patience: Duration,
+    /// A member that is heard and does not get on with what it holds is passed over after so long, and twice
+    /// the time that a slot of its may take (at most `stall_slots` times what slots take here).
+    pub stall: Duration,
+    /// See `stall`: least and most.
+    pub stall_slots: (u32, u32),
+    /// One member's digests are answered at most so often.
+    pub answer_gap: Duration,
     /// A slot that no live member holds for so long is adopted.
     pub orphan_grace: Duration,
     /// A slot taken is not given up for so long because of what may be an old record of its former owner.
@@ -95,6 +116,9 @@ impl Default for Tuning {
             pulse: ms(250),
             silence: (ms(3_000), ms(6_000)),
             patience: ms(100),
+            stall: ms(10_000),
+            stall_slots: (5, 20),
+            answer_gap: ms(200),
             orphan_grace: ms(4_000),
             fresh: ms(3_000),
             partition_percent: 15,

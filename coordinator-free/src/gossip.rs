@@ -97,7 +97,7 @@ impl Member {
             seq: self.voice.seq,
             held,
             done: sets::last_spans(&self.work.done, RECORD_SPANS),
-            load: self.work.load(),
+            load: self.load(),
             leaving: self.leaving,
         };
         let signed = Signed::sign(record, &self.config.keypair);
@@ -111,12 +111,25 @@ impl Member {
         let others = self.ledger.records().iter().map(|(node, signed)| (*node, signed.body.seq));
         let mut records: Vec<_> = others.take(MEMBERS - 1).collect();
         records.push((self.config.me, mine.body.seq));
-        Message::Digest { sealed: self.ledger.sealed().len(), records }
+        let banned = self.ledger.bans().len() as u16;
+        Message::Digest { sealed: self.ledger.sealed().len(), banned, records }
     }
 
-    pub(crate) fn on_digest(&mut self, from: NodeId, sealed: u64, known: &[(NodeId, u64)]) {
+    pub(crate) fn on_digest(&mut self, from: NodeId, sealed: u64, banned: u16, known: &[(NodeId, u64)]) {
+        let (now, gap) = (self.now, self.config.tuning.answer_gap);
+        // Its answer may be far larger than the question.
+        let early = |peer: &mut crate::peers::Peer| {
+            let early = peer.compared.is_some_and(|at| now < at + gap);
+            peer.compared = peer.compared.filter(|_| early).or(Some(now));
+            early
+        };
+        if self.peers.get_mut(&from).is_some_and(early) {
+            return;
+        }
         let seals = if sealed < self.ledger.sealed().len() { self.all_seals() } else { Vec::new() };
         let known: std::collections::BTreeMap<NodeId, u64> = known.iter().copied().collect();
+        let lacks_bans = usize::from(banned) < self.ledger.bans().len();
+        let bans = if lacks_bans { self.ledger.bans().values().cloned().collect() } else { Vec::new() };
         let mut room = ANSWER_BYTES;
         let mut fits = |spans: usize| {
             let size = 256 + 8 * spans;
@@ -134,12 +147,16 @@ impl Member {
             .take(MEMBERS)
             .collect();
         // Answered even when there is nothing new: it is a sign of life.
-        self.send(from, Message::Ledger { seals, records });
+        self.send(from, Message::Ledger { seals, bans, records });
     }
 
     /// A connection is open: the author is greeted, and known members compare ledgers.
     pub(crate) fn on_up(&mut self, peer: NodeId) {
         self.heard(peer);
+        if peer == self.config.author_node {
+            // It may have been away, or have forgotten.
+            self.report.again(self.now);
+        }
         if self.author.is_none() && peer == self.config.author_node {
             self.hello();
         } else if self.ledger.record(&peer).is_some() {
@@ -160,6 +177,7 @@ impl Member {
         if !self.know(owner) {
             return Ok(());
         }
+        self.note_progress(owner, &old);
         let now = self.now;
         if let Some(peer) = self.peers.get_mut(&owner) {
             let more = record.body.load.queued > 0 && peer.load.queued == 0;
@@ -181,7 +199,7 @@ impl Member {
         if record.body.leaving {
             self.inherit_from_leaver(owner, &old);
         }
-        if self.peers.get(&owner).is_some_and(crate::peers::Peer::alive) {
+        if self.peers.get(&owner).is_some_and(crate::peers::Peer::holds) {
             self.settle_conflict(owner);
         }
         Ok(())

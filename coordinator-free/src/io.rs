@@ -111,12 +111,24 @@ pub enum Notice {
         /// Whether it is tried again; when not, the job has failed.
         retried: bool,
     },
-    /// Two peers say different things about one chunk, and the job asks for agreement.
+    /// As many peers as may be asked say different things about one chunk: the job has failed.
     Disagreement {
         /// The chunk.
         chunk: u32,
         /// The peers, in the order in which they were heard.
         workers: Vec<NodeId>,
+    },
+    /// A chunk is agreed upon, and these peers had said something else.
+    Outvoted {
+        /// The chunk.
+        chunk: u32,
+        /// The peers.
+        workers: Vec<NodeId>,
+    },
+    /// A peer was outvoted too often: nothing that it says counts any more.
+    Banned {
+        /// The peer.
+        peer: NodeId,
     },
     /// A peer that held slots is gone; the others take them over.
     Lost {

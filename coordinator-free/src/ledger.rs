@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use essaim_jobs::{AuthorId, IntervalSet, JobId, NodeId, Rows, Signed, encode};
 
-use crate::message::{MEMBERS, Record, Seal};
+use crate::message::{Ban, MEMBERS, Record, Seal};
 use crate::sets;
 
 /// Seals kept to be passed on; one that covers others replaces them.
@@ -26,6 +26,12 @@ pub enum Rejection {
     /// It answers nothing that was asked, or comes from somebody who has no business to send it.
     #[error("nobody asked for it")]
     Unasked,
+    /// It comes from a member that is banned.
+    #[error("its sender is banned")]
+    Banned,
+    /// Its sender says more than anyone has to say.
+    #[error("its sender says too much")]
+    Flood,
     /// The job has as many members as this node can keep in mind.
     #[error("the job has as many members as can be kept in mind")]
     Full,
@@ -40,6 +46,7 @@ pub struct Ledger {
     records: BTreeMap<NodeId, Signed<Record>>,
     sealed: IntervalSet,
     seals: Vec<Signed<Seal>>,
+    bans: BTreeMap<NodeId, Signed<Ban>>,
 }
 
 impl Ledger {
@@ -53,6 +60,7 @@ impl Ledger {
             records: BTreeMap::new(),
             sealed: IntervalSet::new(),
             seals: Vec::new(),
+            bans: BTreeMap::new(),
         }
     }
 
@@ -78,6 +86,38 @@ impl Ledger {
     #[must_use]
     pub fn seals(&self) -> &[Signed<Seal>] {
         &self.seals
+    }
+
+    /// The members that are banned, with the author's word on each.
+    #[must_use]
+    pub fn bans(&self) -> &BTreeMap<NodeId, Signed<Ban>> {
+        &self.bans
+    }
+
+    pub(crate) fn is_banned(&self, node: &NodeId) -> bool {
+        self.bans.contains_key(node)
+    }
+
+    /// Takes a ban in; whether it is news.
+    ///
+    /// # Errors
+    /// [`Rejection`] when it is not a valid ban by this job's author, or there is no room.
+    pub fn merge_ban(&mut self, new: &Signed<Ban>) -> Result<bool, Rejection> {
+        if new.body.job != self.job {
+            return Err(Rejection::OtherJob);
+        }
+        if new.signer != self.author.0 {
+            return Err(Rejection::Signature);
+        }
+        if self.is_banned(&new.body.node) {
+            return Ok(false);
+        }
+        if self.bans.len() >= MEMBERS {
+            return Err(Rejection::Full);
+        }
+        new.verify().map_err(|_| Rejection::Signature)?;
+        self.bans.insert(new.body.node, new.clone());
+        Ok(true)
     }
 
     /// Takes a record in when it is newer than what is known; returns the record that it replaces (an empty

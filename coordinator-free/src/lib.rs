@@ -7,7 +7,8 @@
 //! In short: every slot of a job has an owner, the author's member at first. Whoever runs short asks another
 //! for a part of what it holds (`claim`); what each holds and has run stands in its signed record, and records
 //! merge into a ledger that all members come to share ([`Ledger`]); the dead are inherited from (`recover`);
-//! results go to the author, who makes their outputs safe and seals them (`author`).
+//! results go to the author, who has them checked by others where the job asks for copies (`verify`, `tally`),
+//! makes their outputs safe and seals them (`author`).
 
 #![warn(missing_docs)]
 
@@ -23,9 +24,11 @@ mod peers;
 mod recover;
 mod report;
 mod sets;
+mod tally;
+mod verify;
 mod work;
 
-pub use config::{Config, Tuning};
+pub use config::{Config, Resume, Tuning};
 pub use io::{Input, MemberView, Notice, Output, View};
 pub use ledger::{Ledger, Rejection};
 pub use member::Member;

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::gossip::Voice;
 use crate::io::{Input, MemberView, Output, View};
 use crate::ledger::{Ledger, Rejection};
-use crate::message::{MEMBERS, Message, Reason};
+use crate::message::{Load, MEMBERS, Message, Reason};
 use crate::peers::Peer;
 use crate::recover::Recover;
 use crate::report::Reporter;
@@ -79,10 +79,19 @@ impl Member {
             config,
         };
         if member.author.is_some() {
-            member.work.adopt(&(0..member.config.rows.slots()).into(), false);
+            if !member.config.resume.again {
+                member.work.adopt(&(0..member.config.rows.chunks).into(), false);
+            }
+            let sealed = std::mem::take(&mut member.config.resume.sealed);
+            member.ledger.seal(&sealed);
         } else {
             let author_node = member.config.author_node;
             member.know(author_node);
+        }
+        for (slot, leaf) in std::mem::take(&mut member.config.resume.results) {
+            if slot < member.config.rows.slots() && member.work.finished(slot, matches!(leaf, Leaf::Failed(_))) {
+                member.report.add(slot, leaf, 0);
+            }
         }
         member.lease_moved();
         member.settle();
@@ -164,7 +173,7 @@ impl Member {
         let sealed = self.ledger.sealed();
         let mut members = vec![MemberView {
             node: self.config.me,
-            load: self.work.load(),
+            load: self.load(),
             held: self.work.held.len(),
             done: self.work.done.len(),
             alive: true,
@@ -202,17 +211,26 @@ impl Member {
         if from == self.config.me {
             return Err(Rejection::Unasked);
         }
+        if self.ledger.is_banned(&from) {
+            return Err(Rejection::Banned);
+        }
+        let now = self.now;
+        if !matches!(message, Message::Results(_)) && self.peers.get_mut(&from).is_some_and(|p| !p.may_speak(now)) {
+            return Err(Rejection::Flood);
+        }
         self.heard(from);
         match message {
             Message::Record(record) => self.on_record(&record, true),
             Message::Seal(seal) => self.on_seal(&seal),
             Message::Close(close) => self.on_close(&close),
-            Message::Digest { sealed, records } => {
-                self.on_digest(from, sealed, &records);
+            Message::Ban(ban) => self.on_ban(&ban),
+            Message::Digest { sealed, banned, records } => {
+                self.on_digest(from, sealed, banned, &records);
                 Ok(())
             }
-            Message::Ledger { seals, records } => {
+            Message::Ledger { seals, bans, records } => {
                 seals.iter().try_for_each(|seal| self.on_seal(seal))?;
+                bans.iter().try_for_each(|ban| self.on_ban(ban))?;
                 records.iter().try_for_each(|record| self.on_record(record, NodeId(record.signer) == from))
             }
             Message::Split { ask, load } => self.on_split(from, ask, load),
@@ -329,6 +347,12 @@ impl Member {
         self.out.push_back(Output::Send { to, message });
     }
 
+    /// How this member is doing; what the author has to be checked counts as to be run by others.
+    pub(crate) fn load(&self) -> Load {
+        let (load, checks) = (self.work.load(), self.open_checks() as u32);
+        Load { queued: load.queued + checks, blocked: load.blocked + checks, ..load }
+    }
+
     /// Remembers `node` as somebody; false where there is no room for more.
     pub(crate) fn know(&mut self, node: NodeId) -> bool {
         if self.peers.contains_key(&node) {
@@ -339,7 +363,9 @@ impl Member {
         }
         let (low, high) = self.config.tuning.silence;
         let limit = low + (high - low).mul_f64(self.chance());
-        self.peers.insert(node, Peer::new(self.now, limit));
+        let mut peer = Peer::new(self.now, limit);
+        peer.banned = self.ledger.is_banned(&node);
+        self.peers.insert(node, peer);
         true
     }
 

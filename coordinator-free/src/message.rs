@@ -72,29 +72,45 @@ pub struct Close {
     pub reason: Reason,
 }
 
+/// The author's word that this member's results were false too often: nothing that it says or holds counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// The job.
+    pub job: JobId,
+    /// The member.
+    pub node: NodeId,
+}
+
 impl Signable for Record {
     const DOMAIN: &'static str = "essaim 2026 ledger record v1";
 }
 impl Signable for Seal {
     const DOMAIN: &'static str = "essaim 2026 seal v1";
 }
+impl Signable for Ban {
+    const DOMAIN: &'static str = "essaim 2026 ban v1";
+}
 impl Signable for Close {
     const DOMAIN: &'static str = "essaim 2026 close v1";
 }
 
-/// A message between two members of one job, or from one to all (`Record`, `Seal` and `Close` only).
+/// A message between two members of one job, or from one to all (`Record`, `Seal`, `Ban` and `Close` only).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
     /// A member's page of the ledger.
     Record(Signed<Record>),
     /// Slots that the author has.
     Seal(Signed<Seal>),
+    /// A member whose word counts no more.
+    Ban(Signed<Ban>),
     /// The job has ended.
     Close(Signed<Close>),
     /// What the sender's ledger holds, so that the other can answer with what it lacks.
     Digest {
         /// Number of slots known to be sealed.
         sealed: u64,
+        /// Number of members known to be banned.
+        banned: u16,
         /// Owner and version of each record.
         #[serde(deserialize_with = "bounds::seq::<_, _, MEMBERS>")]
         records: Vec<(NodeId, u64)>,
@@ -104,6 +120,9 @@ pub enum Message {
         /// All that is sealed, as the author signed it.
         #[serde(deserialize_with = "bounds::seq::<_, _, MEMBERS>")]
         seals: Vec<Signed<Seal>>,
+        /// All bans.
+        #[serde(deserialize_with = "bounds::seq::<_, _, MEMBERS>")]
+        bans: Vec<Signed<Ban>>,
         /// Newer records.
         #[serde(deserialize_with = "bounds::seq::<_, _, MEMBERS>")]
         records: Vec<Signed<Record>>,

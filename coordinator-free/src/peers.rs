@@ -8,6 +8,11 @@ use crate::message::Load;
 const MOST_THREADS: u16 = 4_096;
 const MOST_SLOTS: u32 = 1 << 28;
 
+/// Messages that a member may send for long, and at once. Far above what one has to say that runs trivial
+/// chunks on a LAN.
+const MESSAGES_A_SECOND: f64 = 1_000.0;
+const BURST: f64 = 2_000.0;
+
 /// One other member.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
@@ -32,6 +37,16 @@ pub(crate) struct Peer {
     pub(crate) answered: u64,
     /// When it was last asked for a sign of life.
     pub(crate) probed: Duration,
+    /// The author has banned it.
+    pub(crate) banned: bool,
+    /// When it last got on with what it holds, or had nothing to get on with.
+    pub(crate) progress: Duration,
+    /// It is heard, but does not get on: what it holds is for others.
+    pub(crate) stalled: bool,
+    /// What it may still say, and when that was reckoned.
+    budget: (f64, Duration),
+    /// When it last got an answer to a digest.
+    pub(crate) compared: Option<Duration>,
 }
 
 impl Peer {
@@ -48,11 +63,30 @@ impl Peer {
             taken: None,
             answered: 0,
             probed: Duration::ZERO,
+            banned: false,
+            progress: now,
+            stalled: false,
+            budget: (BURST, now),
+            compared: None,
         }
     }
 
     pub(crate) fn alive(&self) -> bool {
-        self.dead.is_none()
+        self.dead.is_none() && !self.banned
+    }
+
+    /// Whether its leases stand.
+    pub(crate) fn holds(&self) -> bool {
+        self.alive() && !self.stalled
+    }
+
+    /// Whether it may say one more thing: a flood must cost its sender more than anyone else.
+    pub(crate) fn may_speak(&mut self, now: Duration) -> bool {
+        let (left, at) = self.budget;
+        let left = (left + now.saturating_sub(at).as_secs_f64() * MESSAGES_A_SECOND).min(BURST);
+        let may = left >= 1.0;
+        self.budget = (left - f64::from(u8::from(may)), now);
+        may
     }
 
     /// Takes in what it says of its load. More to take than before makes it worth asking again.

@@ -74,17 +74,19 @@ impl Member {
             self.dies(*node);
         }
         self.probe();
-        if !dead.is_empty() {
+        let stalled = self.find_stalled();
+        if stalled || !dead.is_empty() {
             self.inherit();
         }
         if self.now >= self.recover.look_at {
             self.recover.look_at = self.now + LOOK_GAP;
+            self.look_after_checks();
             self.inherit();
             self.adopt_orphans();
         }
     }
 
-    /// Jobs do not outlive their author yet.
+    /// A job outlives its author's node for a while, and what was run is kept for its return.
     fn author_is_gone(&self) -> bool {
         let author = self.peers.get(&self.config.author_node);
         author.is_some_and(|peer| self.now >= peer.heard.max(self.born) + self.config.tuning.author_silence)
@@ -129,6 +131,46 @@ impl Member {
         }
     }
 
+    /// Whether a record shows that its owner has got on: something of what it held is run or sealed.
+    pub(crate) fn note_progress(&mut self, owner: NodeId, old: &Record) {
+        let Some(new) = self.ledger.record(&owner) else { return };
+        let ran = !sets::minus(&new.done, &old.done).is_empty();
+        let idle = sets::minus(&sets::minus(&old.held, &old.done), self.ledger.sealed()).is_empty();
+        let now = self.now;
+        if let Some(peer) = self.peers.get_mut(&owner).filter(|_| ran || idle) {
+            peer.progress = now;
+            peer.stalled = false;
+        }
+    }
+
+    /// Finds members that are heard, hold slots and do not get on with them; whether there are new ones. The
+    /// author is none of them: who holds a slot and has no threads lets others have it.
+    fn find_stalled(&mut self) -> bool {
+        let (mine, now) = (self.work.load(), self.now);
+        let running = self.work.longest_run(now).as_micros() as u64;
+        let typical = running.max(u64::from(mine.slot_micros));
+        let typical = if typical == 0 { u64::from(crate::claim::UNKNOWN_MICROS) } else { typical };
+        let (least, most) = self.config.tuning.stall_slots;
+        let (least, most) = (typical * u64::from(least), typical * u64::from(most));
+        let sealed = self.ledger.sealed();
+        let mut found = false;
+        for (node, peer) in self.peers.iter_mut().filter(|(node, _)| **node != self.config.author_node) {
+            let slot = u64::from(peer.load.slot_micros).clamp(least, most);
+            let limit = self.config.tuning.stall + 2 * Duration::from_micros(slot);
+            if peer.stalled || !peer.alive() || now < peer.progress + limit {
+                continue;
+            }
+            let open = |record: &Record| !sets::minus(&sets::minus(&record.held, &record.done), sealed).is_empty();
+            if self.ledger.record(node).is_some_and(open) {
+                peer.stalled = true;
+                found = true;
+            } else {
+                peer.progress = now;
+            }
+        }
+        found
+    }
+
     /// More members than chance would take have vanished together.
     fn partitioned(&self) -> bool {
         let deaths = self.recover.deaths.iter().filter(|at| **at + TOGETHER >= self.now).count();
@@ -137,14 +179,14 @@ impl Member {
         group >= GROUP && deaths >= 2 && many
     }
 
-    /// All that members thought alive hold, this one's included.
+    /// All that members hold whose leases stand, this one's included.
     fn held_by_the_living(&self) -> IntervalSet {
-        let living = self.ledger.records().iter().filter(|(node, _)| self.is_alive(node));
+        let living = self.ledger.records().iter().filter(|(node, _)| self.holds(node));
         sets::union(living.map(|(_, signed)| &signed.body.held).chain([&self.work.held]))
     }
 
-    fn is_alive(&self, node: &NodeId) -> bool {
-        self.peers.get(node).is_some_and(crate::peers::Peer::alive)
+    fn holds(&self, node: &NodeId) -> bool {
+        self.peers.get(node).is_some_and(crate::peers::Peer::holds)
     }
 
     /// Whether this member is the one to take over from `from`: the lowest hash among those who can run
@@ -156,7 +198,7 @@ impl Member {
         }
         let others = self.peers.iter().filter(|(node, peer)| {
             let stays = self.ledger.record(node).is_some_and(|record| !record.leaving);
-            peer.alive() && peer.down.is_none() && stays && peer.load.threads > 0 && node.0 != *from
+            peer.holds() && peer.down.is_none() && stays && peer.load.threads > 0 && node.0 != *from
         });
         let mut others = others.map(|(node, _)| rendezvous(from, node)).peekable();
         if self.work.threads() == 0 {
@@ -167,14 +209,15 @@ impl Member {
     }
 
     /// Takes over from the dead what is this member's to take.
-    fn inherit(&mut self) {
-        let dead = |(node, _): &(&NodeId, &_)| !self.is_alive(node);
+    pub(crate) fn inherit(&mut self) {
+        let dead = |(node, _): &(&NodeId, &_)| !self.holds(node);
         let left: Vec<(NodeId, IntervalSet)> = self
             .ledger
             .records()
             .iter()
             .filter(dead)
             .map(|(node, signed)| (*node, sets::minus(&signed.body.held, self.ledger.sealed())))
+            .map(|(node, left)| (node, self.without_checks(&left)))
             .filter(|(_, left)| !left.is_empty())
             .collect();
         if left.is_empty() {
@@ -196,7 +239,7 @@ impl Member {
             return;
         }
         let claimed = sets::union([self.ledger.sealed(), &self.held_by_the_living()]);
-        let orphans = sets::minus(&(0..self.config.rows.slots()).into(), &claimed);
+        let orphans = sets::minus(&(0..self.config.rows.chunks).into(), &claimed);
         let looks = (self.config.tuning.orphan_grace.as_millis() / LOOK_GAP.as_millis()) as usize;
         let ripe = self.recover.orphans.iter().fold(orphans.clone(), |ripe, seen| ripe.intersection(seen));
         let enough = self.recover.orphans.len() >= looks;
@@ -207,7 +250,7 @@ impl Member {
         if !enough || ripe.is_empty() {
             return;
         }
-        let dead = self.ledger.records().iter().filter(|(node, _)| !self.is_alive(node));
+        let dead = self.ledger.records().iter().filter(|(node, _)| !self.holds(node));
         let of_the_dead = sets::union(dead.map(|(_, signed)| &signed.body.held));
         let nobodys = sets::minus(&ripe, &of_the_dead);
         if !nobodys.is_empty() && self.is_heir(&[0; 32]) {
@@ -219,7 +262,7 @@ impl Member {
     pub(crate) fn inherit_from_leaver(&mut self, node: NodeId, old: &Record) {
         let Some(new) = self.ledger.record(&node).filter(|record| record.leaving) else { return };
         let freed = sets::minus(&sets::minus(&old.held, &new.held), self.ledger.sealed());
-        let freed = sets::minus(&freed, &self.held_by_the_living());
+        let freed = self.without_checks(&sets::minus(&freed, &self.held_by_the_living()));
         if !freed.is_empty() && self.is_heir(&node.0) {
             self.take_over(&freed, false);
         }
@@ -236,7 +279,7 @@ impl Member {
         if let Some(distrusted) = self.author.as_ref().and_then(|author| author.distrusted(&other)) {
             ignored.union(distrusted);
         }
-        let both = sets::minus(&held, &ignored);
+        let both = self.without_checks(&sets::minus(&held, &ignored));
         let both = both.intersection(&self.work.unstarted());
         let mut lost = both.intersection(&done);
         for span in sets::minus(&both, &done).spans() {

@@ -87,6 +87,19 @@ impl Reporter {
         }
     }
 
+    /// Sends all that is not known to be sealed once more, as the author may not have it.
+    pub(crate) fn again(&mut self, now: Duration) {
+        let left: IntervalSet = self.leaves.keys().copied().filter(|slot| !self.pending.contains(*slot)).collect();
+        self.sent.clear();
+        self.remember(now, left, 0);
+    }
+
+    /// Sends those of `slots` that are kept once more.
+    pub(crate) fn say_again(&mut self, now: Duration, slots: &IntervalSet) {
+        let kept: IntervalSet = slots.iter().filter(|slot| self.leaves.contains_key(slot)).collect();
+        self.remember(now, kept, 0);
+    }
+
     /// The author has counted these, and waits for other copies.
     pub(crate) fn counted(&mut self, now: Duration, slots: &IntervalSet) {
         for batch in self.sent.values_mut() {

@@ -103,15 +103,39 @@ impl Work {
         self.threads = threads;
     }
 
-    /// Owned slots that have not been started and are not promised to anyone.
+    /// Owned slots that have not been started and are not promised to anyone, but for checks.
     pub(crate) fn queued(&self) -> u32 {
-        self.queue.len() as u32 + self.waiting_owned
+        let checks = if self.rows.copies < 2 { 0 } else { self.queued_checks() as u32 + self.waiting_checks() };
+        self.queue.len() as u32 + self.waiting_owned - checks
+    }
+
+    fn waiting_checks(&self) -> u32 {
+        self.flight.range(self.checks()).filter(|(_, flight)| flight.owned && flight.started.is_none()).count() as u32
     }
 
     /// Slots that this member can still start itself without asking anyone.
     pub(crate) fn startable(&self) -> u32 {
         let waiting = self.flight.len() as u32 - self.running;
         (self.queue.len() as u32).saturating_sub(self.blocked) + waiting
+    }
+
+    fn checks(&self) -> std::ops::Range<u32> {
+        self.rows.chunks..self.rows.slots()
+    }
+
+    /// What is queued and checks another's work: all rows but the first.
+    pub(crate) fn checks_in_queue(&self) -> IntervalSet {
+        if self.rows.copies < 2 { IntervalSet::new() } else { sets::within(&self.queue, self.checks()) }
+    }
+
+    pub(crate) fn queued_checks(&self) -> u64 {
+        self.checks_in_queue().len()
+    }
+
+    /// Takes `slots` out of the queue: they are about to be granted.
+    pub(crate) fn set_aside(&mut self, slots: &IntervalSet) {
+        self.queue = sets::minus(&self.queue, slots);
+        self.stale = true;
     }
 
     pub(crate) fn has_parked(&self) -> bool {
@@ -214,6 +238,12 @@ impl Work {
         taken
     }
 
+    /// How long the slot has been running here that has run for longest.
+    pub(crate) fn longest_run(&self, now: Duration) -> Duration {
+        let first = self.flight.values().filter_map(|flight| flight.started).min();
+        first.map_or(Duration::ZERO, |first| now.saturating_sub(first))
+    }
+
     pub(crate) fn started(&mut self, now: Duration, slot: u32) {
         let Some(flight) = self.flight.get_mut(&slot) else { return };
         if flight.started.is_none() {
@@ -260,6 +290,9 @@ impl Work {
     /// beside them those that the worker has to give back. They stay held.
     pub(crate) fn give(&mut self, wanted: u64, forbidden: &IntervalSet) -> (IntervalSet, Vec<u32>) {
         let mut given = IntervalSet::new();
+        if wanted == 0 {
+            return (given, Vec::new());
+        }
         self.refresh();
         if self.blocked > 0 {
             // First those that can only be run by others.
@@ -390,7 +423,7 @@ impl Work {
     }
 
     /// The slots that must not be run here, as another copy of their chunk is or was.
-    fn shut(&self) -> IntervalSet {
+    pub(crate) fn shut(&self) -> IntervalSet {
         let flight: IntervalSet = self.flight.keys().copied().collect();
         sets::union([&sets::siblings(self.rows, &sets::union([&flight, &self.done])), &self.failed])
     }

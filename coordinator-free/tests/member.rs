@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coordinator_free::ledger::Ledger;
-use coordinator_free::message::{Close, MESSAGE_BYTES, Record, Seal};
-use coordinator_free::{Config, Input, Load, Member, Message, Notice, Output, Reason, Tuning};
+use coordinator_free::message::{Ban, Close, MESSAGE_BYTES, Record, Seal};
+use coordinator_free::{Config, Input, Load, Member, Message, Notice, Output, Reason, Resume, Tuning};
 use essaim_jobs::{
     AuthorId, IntervalSet, JobId, Keypair, Leaf, NodeId, Receipt, Results, Rows, Signed, decode, encode,
 };
@@ -45,6 +45,7 @@ fn config(number: u8, threads: u16, rows: Rows) -> Config {
         seed: [number; 32],
         incarnation: 1_000,
         retries: 1,
+        resume: Resume::default(),
         tuning: Tuning::default(),
     }
 }
@@ -82,6 +83,14 @@ fn granted(outputs: &[Output]) -> Option<(u64, IntervalSet)> {
         Output::Send { message: Message::Grant { ask, slots }, .. } => Some((*ask, slots.clone())),
         _ => None,
     })
+}
+
+/// The author's member, after node 1 has taken all of the first row.
+fn author_of(rows: Rows) -> Member {
+    let mut author = member(0, 0, rows);
+    assert!(granted(&say(&mut author, MS, 1, Message::Split { ask: 5, load: idle(1) })).is_some());
+    say(&mut author, MS, 1, Message::Taken { ask: 5 });
+    author
 }
 
 fn idle(threads: u16) -> Load {
@@ -157,21 +166,31 @@ fn only_grants_that_were_asked_for_are_taken() {
 }
 
 #[test]
-fn copies_of_one_chunk_never_go_to_one_member() {
+fn who_has_run_a_chunk_does_not_check_it() {
     let rows = Rows { chunks: 100, copies: 2 };
     let mut author = member(0, 0, rows);
     let (ask, slots) = granted(&say(&mut author, MS, 1, Message::Split { ask: 5, load: idle(1) })).unwrap();
-    assert_eq!(slots.len(), 100, "one copy of each");
-    let mut chunks: Vec<u32> = slots.iter().map(|slot| rows.chunk(slot)).collect();
-    chunks.sort_unstable();
-    chunks.dedup();
-    assert_eq!(chunks.len(), 100);
+    assert_eq!(slots, set(&[(0, 100)]), "one copy of each");
     say(&mut author, MS, 1, Message::Taken { ask });
-    let shown = record(1, 2_000, slots, IntervalSet::new(), idle(1));
-    say(&mut author, MS, 1, Message::Record(shown));
+    let (_, none) = (0, say(&mut author, MS, 2, Message::Split { ask: 6, load: idle(1) }));
+    assert_eq!(granted(&none), None, "nothing is to be checked that nobody has run");
+    say(&mut author, MS, 1, results(1, &set(&[(0, 10)]), right));
     let more = say(&mut author, MS, 1, Message::Split { ask: 6, load: idle(1) });
-    assert_eq!(granted(&more), None, "what is left are copies of what it has");
-    assert!(granted(&say(&mut author, MS, 2, Message::Split { ask: 6, load: idle(1) })).is_some());
+    assert_eq!(granted(&more), None, "what is left are copies of what it has run");
+    let (_, checks) = granted(&say(&mut author, MS, 2, Message::Split { ask: 7, load: idle(1) })).unwrap();
+    assert!(checks.iter().all(|slot| slot >= 100 && rows.chunk(slot) < 10), "{checks:?}");
+}
+
+#[test]
+fn a_check_counts_only_from_the_one_that_was_asked() {
+    let rows = Rows { chunks: 1, copies: 2 };
+    let mut author = author_of(rows);
+    say(&mut author, MS, 1, results(1, &set(&[(0, 1)]), right));
+    say(&mut author, MS, 2, Message::Split { ask: 6, load: idle(1) });
+    let unasked = say(&mut author, MS, 3, results(3, &set(&[(1, 2)]), right));
+    assert!(!unasked.iter().any(|output| matches!(output, Output::Collect { .. })), "{unasked:?}");
+    let asked = say(&mut author, MS, 2, results(2, &set(&[(1, 2)]), right));
+    assert!(asked.iter().any(|output| matches!(output, Output::Collect { .. })), "{asked:?}");
 }
 
 #[test]
@@ -201,30 +220,85 @@ fn an_output_that_is_lost_is_run_again_elsewhere() {
     assert!(granted(&say(&mut author, MS, 2, Message::Split { ask: 6, load: idle(1) })).is_some());
 }
 
+fn wrong(_slot: u32) -> Leaf {
+    Leaf::Inline(Bytes::from_static(b"wrong"))
+}
+
+/// Has `number` check whatever is open, and say `leaf` of it.
+fn check(author: &mut Member, number: u8, ask: u64, leaf: impl Fn(u32) -> Leaf) -> Vec<Output> {
+    let (ask, slots) = granted(&say(author, MS, number, Message::Split { ask, load: idle(1) })).unwrap();
+    say(author, MS, number, Message::Taken { ask });
+    say(author, MS, number, results(number, &slots, leaf))
+}
+
+fn collected(outputs: &[Output]) -> Option<(u32, NodeId)> {
+    outputs.iter().find_map(|output| match output {
+        Output::Collect { slot, worker, .. } => Some((*slot, *worker)),
+        _ => None,
+    })
+}
+
 #[test]
 fn two_copies_need_two_workers_that_agree() {
-    let rows = Rows { chunks: 1, copies: 2 };
-    let mut author = member(0, 0, rows);
-    say(&mut author, MS, 1, results(1, &set(&[(0, 1)]), right));
-    author.handle(MS, Input::Collected { slot: 0, worker: node(1), safe: true });
+    let mut author = author_of(Rows { chunks: 1, copies: 2 });
+    let first = say(&mut author, MS, 1, results(1, &set(&[(0, 1)]), right));
+    assert_eq!(collected(&first), None, "one voice is not enough");
     // The same worker's second copy counts for nothing.
-    say(&mut author, MS, 1, results(1, &set(&[(1, 2)]), right));
-    assert_eq!(author.view().sealed, 0);
-    let outputs = say(&mut author, MS, 2, results(2, &set(&[(1, 2)]), right));
-    assert_eq!(author.view().sealed, 2);
-    assert!(outputs.iter().any(|output| matches!(output, Output::Ended(Reason::Done))));
+    let again = say(&mut author, MS, 1, results(1, &set(&[(1, 2)]), right));
+    assert_eq!(collected(&again), None);
+    let (slot, worker) = collected(&check(&mut author, 2, 6, right)).unwrap();
+    author.handle(MS, Input::Collected { slot, worker, safe: true });
+    assert!(drain(&mut author).iter().any(|output| matches!(output, Output::Ended(Reason::Done))));
+}
 
-    let mut author = member(0, 0, rows);
-    say(&mut author, MS, 1, results(1, &set(&[(0, 1)]), right));
-    let wrong = |_| Leaf::Inline(Bytes::from_static(b"wrong"));
-    let outputs = say(&mut author, MS, 2, results(2, &set(&[(1, 2)]), wrong));
-    let workers = vec![node(1), node(2)];
-    assert!(
-        outputs.iter().any(
-            |o| matches!(o, Output::Notice(n) if *n == Notice::Disagreement { chunk: 0, workers: workers.clone() })
-        )
-    );
-    assert!(outputs.iter().any(|output| matches!(output, Output::Ended(Reason::Failed))));
+#[test]
+fn a_third_settles_what_two_disagree_on() {
+    let mut author = author_of(Rows { chunks: 1, copies: 2 });
+    say(&mut author, MS, 1, results(1, &set(&[(0, 1)]), wrong));
+    assert_eq!(collected(&check(&mut author, 2, 6, right)), None);
+    assert_eq!(granted(&say(&mut author, MS, 2, Message::Split { ask: 7, load: idle(1) })), None, "it had its say");
+    let (slot, worker) = collected(&check(&mut author, 3, 6, right)).unwrap();
+    assert_eq!(worker, node(2));
+    author.handle(MS, Input::Collected { slot, worker, safe: true });
+    let outputs = drain(&mut author);
+    let told = Notice::Outvoted { chunk: 0, workers: vec![node(1)] };
+    assert!(outputs.iter().any(|output| matches!(output, Output::Notice(notice) if *notice == told)), "{outputs:?}");
+    assert!(outputs.iter().any(|output| matches!(output, Output::Ended(Reason::Done))));
+}
+
+#[test]
+fn who_is_outvoted_again_and_again_is_banned() {
+    let mut author = author_of(Rows { chunks: 4, copies: 2 });
+    let shown = record(1, 2_000, set(&[(0, 4)]), IntervalSet::new(), idle(1));
+    say(&mut author, MS, 1, Message::Record(shown));
+    say(&mut author, MS, 1, results(1, &set(&[(0, 4)]), wrong));
+    let mut outputs = Vec::new();
+    for ask in 1..20 {
+        for number in [2, 3] {
+            if granted(&say(&mut author, MS, number, Message::Split { ask: 2 * ask, load: idle(1) })).is_some() {
+                let more = check(&mut author, number, 2 * ask, right);
+                if let Some((slot, worker)) = collected(&more) {
+                    author.handle(MS, Input::Collected { slot, worker, safe: true });
+                    outputs.extend(drain(&mut author));
+                }
+            }
+        }
+    }
+    let ban = outputs.iter().find_map(|output| match output {
+        Output::Gossip(Message::Ban(ban)) => Some(ban.clone()),
+        _ => None,
+    });
+    let ban = ban.unwrap();
+    assert_eq!(ban.body.node, node(1));
+    // Elsewhere too it is as good as gone.
+    let mut worker = member(2, 1, Rows { chunks: 4, copies: 2 });
+    say(&mut worker, MS, 0, Message::Ban(ban.clone()));
+    let before = worker.view().rejected;
+    say(&mut worker, MS, 1, Message::Split { ask: 1, load: idle(1) });
+    assert_eq!(worker.view().rejected, before + 1);
+    let forged = Signed::sign(Ban { job: JOB, node: node(3) }, &key(3));
+    say(&mut worker, MS, 3, Message::Ban(forged));
+    assert_eq!(worker.view().rejected, before + 2);
 }
 
 #[test]
@@ -356,7 +430,7 @@ fn utterance() -> impl Strategy<Value = (u8, Message)> {
             Message::Record(Signed::sign(Record { job: JOB, seq, held, done, load, leaving }, &key(owner)))
         }),
         1 => slots().prop_map(|slots| Message::Seal(Signed::sign(Seal { job: JOB, slots }, &key(100)))),
-        1 => (any::<u64>(), any::<u64>()).prop_map(|(sealed, seq)| Message::Digest { sealed, records: vec![(node(2), seq)] }),
+        1 => (any::<u64>(), any::<u64>()).prop_map(|(sealed, seq)| Message::Digest { sealed, banned: 0, records: vec![(node(2), seq)] }),
         3 => (ask(), load()).prop_map(|(ask, load)| Message::Split { ask, load }),
         3 => (ask(), slots()).prop_map(|(ask, slots)| Message::Grant { ask, slots }),
         2 => ask().prop_map(|ask| Message::Taken { ask }),

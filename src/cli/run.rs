@@ -262,9 +262,18 @@ fn hear(show: &Show<'_>, notice: Notice, story: &mut Story, failed: &mut Option<
             }
         }
         Notice::Disagreement { chunk, workers } => {
-            let peers: Vec<_> = workers.iter().map(NodeId::short).collect();
-            let message = format!("the peers {} disagree on the output of chunk {chunk}", peers.join(" and "));
-            *failed = Some(Fail::new(message, "one of them lies or is broken; run it again with other peers"));
+            let message = format!("no two of the peers {} agree on the output of chunk {chunk}", names(&workers));
+            let hint = "does the program depend on anything but its input? Else run it again with other peers";
+            *failed = Some(Fail::new(message, hint));
+        }
+        Notice::Outvoted { chunk, workers } => {
+            let words = format!("essaim: chunk {chunk}: {} said something else than the others", names(&workers));
+            let peers: Vec<_> = workers.iter().map(ToString::to_string).collect();
+            show.say(&words, "outvoted", json!({ "chunk": chunk, "peers": peers }));
+        }
+        Notice::Banned { peer } => {
+            let words = format!("essaim: peer {} was wrong too often: it is not asked any more", peer.short());
+            show.say(&words, "banned", json!({ "peer": peer.to_string() }));
         }
         Notice::Lost { peer, held, rerun } => {
             story.lost.push((peer, held, rerun));
@@ -277,6 +286,10 @@ fn hear(show: &Show<'_>, notice: Notice, story: &mut Story, failed: &mut Option<
             show.say(&words, "lost", json!({ "peer": peer.to_string(), "held": held, "rerun": rerun }));
         }
     }
+}
+
+fn names(peers: &[NodeId]) -> String {
+    peers.iter().map(NodeId::short).collect::<Vec<_>>().join(" and ")
 }
 
 /// Why a job ended that did not get to its end, when no chunk says so.

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use coordinator_free::io::{Input, Notice, Output};
 use coordinator_free::message::{MESSAGE_BYTES, Message, Reason};
-use coordinator_free::{Config as MemberConfig, Member, Tuning};
+use coordinator_free::{Config as MemberConfig, Member, Resume, Tuning};
 use essaim_jobs::bounds::{self, Text};
 use essaim_jobs::{JobId, Keypair, Leaf, Manifest, NodeId, Signed, decode, encode};
 use essaim_worker::{Engine, EngineError, JobSpec, Pool, Request};
@@ -284,6 +284,7 @@ impl Hive {
                 seed: rand::random(),
                 incarnation: self.incarnation,
                 retries,
+                resume: Resume::default(),
                 tuning: Tuning::default(),
             },
             self.now(),

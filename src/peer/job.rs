@@ -112,6 +112,7 @@ fn is_sound(job: JobId, message: &Message) -> bool {
     match message {
         Message::Record(record) => record.body.job == job && record.verify().is_ok(),
         Message::Seal(seal) => seal.body.job == job && seal.verify().is_ok(),
+        Message::Ban(ban) => ban.body.job == job && ban.verify().is_ok(),
         Message::Close(close) => close.body.job == job && close.verify().is_ok(),
         // Everything else is for one peer, not for all.
         _ => false,

@@ -202,6 +202,7 @@ fn kind(message: &Message) -> &'static str {
     match message {
         Message::Record(_) => "record",
         Message::Seal(_) => "seal",
+        Message::Ban(_) => "ban",
         Message::Close(_) => "close",
         Message::Digest { .. } => "digest",
         Message::Ledger { .. } => "ledger",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coordinator_free::message::MESSAGE_BYTES;
-use coordinator_free::{Config, Input, Member, Message, Output, Reason, Tuning};
+use coordinator_free::{Config, Input, Member, Message, Output, Reason, Resume, Tuning};
 use essaim_jobs::{AuthorId, BlobRef, FailureNote, JobId, Keypair, Leaf, NodeId, decode, encode};
 
 use crate::checks::Checks;
@@ -340,6 +340,7 @@ impl World {
             seed,
             incarnation: node.starts * 1_000_000,
             retries: 1,
+            resume: Resume::default(),
             tuning: Tuning::default(),
         };
         self.nodes[number].member = Some(Member::new(config, self.now));
@@ -538,7 +539,7 @@ fn brief(message: &Message) -> String {
             )
         }
         Message::Results(results) => format!("results {:?}", results.receipt.body.slots),
-        Message::Ledger { seals, records } => format!("ledger: {} seals, {} records", seals.len(), records.len()),
+        Message::Ledger { seals, records, .. } => format!("ledger: {} seals, {} records", seals.len(), records.len()),
         other => format!("{other:?}"),
     }
 }

@@ -1,0 +1,209 @@
+//! Copies: who checks whose work, and what becomes of those who are outvoted. The author's part.
+//!
+//! Slots of the first row are leased from member to member, and the first voice on a chunk may be anyone's. A
+//! slot of a further row is opened when that voice has been heard, given by the author alone to a peer of its
+//! own choice, and stays there: it is neither split, nor raced, nor inherited.
+
+use std::time::Duration;
+
+use essaim_jobs::{IntervalSet, NodeId, Signed};
+
+use crate::io::{Notice, Output};
+use crate::ledger::Rejection;
+use crate::member::Member;
+use crate::message::{Ban, Load, Message};
+use crate::sets;
+use crate::tally::Verdict;
+
+/// A check is not asked for again sooner than this, however short the slots are.
+const CHECK_PATIENCE: Duration = Duration::from_secs(1);
+/// Intervals of checks in one grant.
+const CHECK_SPANS: usize = 1_024;
+/// A peer outvoted so often, and more than once in so many agreements, is banned.
+const STRIKES: (u32, u32) = (3, 4);
+
+impl Member {
+    /// The slots that are checks: all rows but the first.
+    pub(crate) fn check_rows(&self) -> std::ops::Range<u32> {
+        self.config.rows.chunks..self.config.rows.slots()
+    }
+
+    /// `voices` more are needed on a chunk: opens as many slots as are not open or out already; the first row's,
+    /// for anyone, when nobody's word stands.
+    pub(crate) fn call_for(&mut self, chunk: u32, voices: usize) {
+        let (rows, me) = (self.config.rows, self.config.me);
+        let Some(author) = &self.author else { return };
+        let Some(tally) = author.tallies.get(&chunk) else { return };
+        let (heard, mine) = (tally.len(), tally.has_voice(&me));
+        let mut open: Vec<u32> = rows.slots_of(chunk).collect();
+        if heard > 0 {
+            let out = |slot: &u32| author.checks.contains_key(slot) || self.to_be_run(*slot);
+            open.remove(0);
+            let pending = open.iter().filter(|slot| out(slot)).count();
+            open.retain(|slot| !out(slot));
+            open.truncate(voices.saturating_sub(pending));
+        } else {
+            open.truncate(1);
+            if self.to_be_run(open[0]) {
+                return;
+            }
+        }
+        if mine {
+            // One voice a peer: it must not run another copy.
+            self.work.refuse(rows.slots_of(chunk));
+        }
+        for slot in open {
+            self.work.reopen(slot);
+            self.claim.fresh.push_back((self.now + self.config.tuning.fresh, (slot..slot + 1).into()));
+        }
+        self.lease_moved();
+    }
+
+    fn to_be_run(&self, slot: u32) -> bool {
+        self.work.held.contains(slot) && !self.work.done.contains(slot)
+    }
+
+    /// Slots to be checked by whoever is asked next.
+    pub(crate) fn open_checks(&self) -> u64 {
+        if self.author.is_none() || self.config.rows.copies < 2 { 0 } else { self.work.queued_checks() }
+    }
+
+    /// The checks that an asker gets `beside` what it gets to run first: so few at a time that all end together, from a place that it cannot know.
+    pub(crate) fn give_checks(&mut self, to: NodeId, load: &Load, beside: &IntervalSet) -> IntervalSet {
+        let mut given = IntervalSet::new();
+        if self.author.is_none() || self.config.rows.copies < 2 || self.ledger.is_banned(&to) {
+            return given;
+        }
+        if self.open_checks() == 0 {
+            self.reopen_overdue(to, load);
+        }
+        let open = self.work.checks_in_queue();
+        if open.is_empty() {
+            return given;
+        }
+        let threads = |load: &Load| u64::from(load.threads);
+        let all: u64 = self.peers.values().filter(|peer| peer.holds()).map(|peer| threads(&peer.load)).sum();
+        let wanted = (open.len() * threads(load)).div_ceil(2 * all.max(threads(load)).max(1));
+        let start = (self.chance() * open.len() as f64) as usize;
+        let (now, rows) = (self.now, self.config.rows);
+        let Some(author) = &mut self.author else { return given };
+        let slots: Vec<u32> = open.iter().collect();
+        for slot in slots[start..].iter().chain(&slots[..start]).copied() {
+            if given.len() >= wanted || given.spans().len() >= CHECK_SPANS {
+                break;
+            }
+            let chunk = rows.chunk(slot);
+            let barred = author.distrusted(&to).is_some_and(|slots| slots.contains(slot));
+            let sibling = rows.slots_of(chunk).any(|other| given.contains(other) || beside.contains(other));
+            let Some(tally) = author.tallies.get_mut(&chunk).filter(|tally| !tally.has_voice(&to)) else { continue };
+            if !barred && !sibling {
+                tally.assign(to);
+                author.checks.insert(slot, (to, now));
+                given.insert(slot..slot + 1);
+            }
+        }
+        self.work.set_aside(&given);
+        given
+    }
+
+    /// With nothing open, and an idle peer asking: the checks that have been out for longest are opened again.
+    fn reopen_overdue(&mut self, asker: NodeId, load: &Load) {
+        let idle = usize::from(load.threads).saturating_sub((load.queued + load.running) as usize);
+        let patience = CHECK_PATIENCE + 2 * Duration::from_micros(u64::from(load.slot_micros));
+        let Some(author) = &self.author else { return };
+        let late = |(_, (checker, at)): &(&u32, &(NodeId, Duration))| *checker != asker && self.now >= *at + patience;
+        let mut late: Vec<(Duration, u32)> = author.checks.iter().filter(late).map(|(s, (_, at))| (*at, *s)).collect();
+        late.sort_unstable();
+        for (_, slot) in late.into_iter().take(idle) {
+            self.open_again(slot);
+        }
+    }
+
+    fn open_again(&mut self, slot: u32) {
+        if let Some(author) = &mut self.author {
+            author.checks.remove(&slot);
+            if author.tallies.contains_key(&self.config.rows.chunk(slot)) {
+                self.work.reopen(slot);
+            }
+        }
+    }
+
+    /// Opens again the checks of those who are gone, or do not have them.
+    pub(crate) fn look_after_checks(&mut self) {
+        let Some(author) = &self.author else { return };
+        let lost = |(slot, (checker, at)): &(&u32, &(NodeId, Duration))| {
+            if self.work.held.contains(**slot) {
+                return false;
+            }
+            let has = |record: &crate::message::Record| record.held.contains(**slot) || record.done.contains(**slot);
+            let known = self.ledger.record(checker).is_some_and(has);
+            let settled = self.now >= *at + self.config.tuning.fresh;
+            !self.peers.get(checker).is_some_and(crate::peers::Peer::holds) || (settled && !known)
+        };
+        let lost: Vec<u32> = author.checks.iter().filter(lost).map(|(slot, _)| *slot).collect();
+        lost.into_iter().for_each(|slot| self.open_again(slot));
+    }
+
+    /// A chunk was agreed upon: who was right, and who was not.
+    pub(crate) fn remember_votes(&mut self, chunk: u32, agreed: &[NodeId], outvoted: Vec<NodeId>) {
+        let Some(author) = self.author.as_mut().filter(|author| author.copies() > 1) else { return };
+        agreed.iter().for_each(|node| author.standing.entry(*node).or_default().0 += 1);
+        let mut bad = Vec::new();
+        for node in &outvoted {
+            let (right, wrong) = author.standing.entry(*node).or_default();
+            *wrong += 1;
+            if *wrong >= STRIKES.0 && wrong.saturating_mul(STRIKES.1) > *right && *node != self.config.me {
+                bad.push(*node);
+            }
+        }
+        if !outvoted.is_empty() {
+            self.out.push_back(Output::Notice(Notice::Outvoted { chunk, workers: outvoted }));
+        }
+        bad.into_iter().for_each(|node| self.ban(node));
+    }
+
+    /// What `node` says and holds counts no more, here and at everyone else.
+    fn ban(&mut self, node: NodeId) {
+        let Some(author) = &mut self.author else { return };
+        let ban = Signed::sign(Ban { job: self.config.job, node }, &author.key);
+        let copies = author.copies();
+        if self.ledger.merge_ban(&ban) != Ok(true) {
+            return;
+        }
+        self.out.push_back(Output::Notice(Notice::Banned { peer: node }));
+        self.out.push_back(Output::Gossip(Message::Ban(ban)));
+        let mut verdicts: Vec<(u32, Verdict)> = Vec::new();
+        for (chunk, tally) in &mut author.tallies {
+            if tally.silence(&node) {
+                verdicts.push((*chunk, tally.judge(copies)));
+            }
+        }
+        author.checks.retain(|_, (checker, _)| *checker != node);
+        self.expel(node);
+        for (chunk, verdict) in verdicts {
+            self.follow(chunk, verdict);
+        }
+    }
+
+    pub(crate) fn on_ban(&mut self, ban: &Signed<Ban>) -> Result<(), Rejection> {
+        if self.ledger.merge_ban(ban)? {
+            self.expel(ban.body.node);
+        }
+        Ok(())
+    }
+
+    /// A banned member is as good as dead, whatever it says.
+    fn expel(&mut self, node: NodeId) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.banned = true;
+        }
+        self.grant_failed(node);
+        self.skip(node);
+        self.inherit();
+    }
+
+    /// `slots` but for the checks among them, which only the author gives away.
+    pub(crate) fn without_checks(&self, slots: &IntervalSet) -> IntervalSet {
+        if self.config.rows.copies < 2 { slots.clone() } else { sets::within(slots, 0..self.config.rows.chunks) }
+    }
+}
