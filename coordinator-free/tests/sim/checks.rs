@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator_free::{Member, Notice, Reason};
-use essaim_jobs::{IntervalSet, Leaf, NodeId, Rows};
+use essaim_jobs::{IntervalSet, Leaf, Rows};
 
 use crate::world::leaf_of;
 
@@ -48,15 +48,13 @@ impl Checks {
         }
     }
 
-    pub fn notice(&mut self, notice: &Notice, number: impl Fn(&NodeId) -> Option<usize>) {
+    pub fn notice(&mut self, notice: &Notice, worker: Option<usize>) {
         match notice {
-            Notice::Sealed { chunk, worker } => {
+            Notice::Sealed { chunk, .. } => {
                 let none = BTreeSet::new();
                 let ran = self.ran.get(chunk).unwrap_or(&none);
-                let (enough, really) = (
-                    ran.len() >= usize::from(self.rows.copies),
-                    number(worker).is_some_and(|worker| ran.contains(&worker)),
-                );
+                let (enough, really) =
+                    (ran.len() >= usize::from(self.rows.copies), worker.is_some_and(|worker| ran.contains(&worker)));
                 if !really {
                     self.fail(format!("chunk {chunk} is sealed for a worker that never ran it"));
                 }
@@ -76,18 +74,17 @@ impl Checks {
         }
     }
 
-    /// No replica believes sealed what the author has not sealed.
-    pub fn replicas(&mut self, members: &[&Member]) {
-        for member in members {
-            let beyond = member.sealed().difference(&self.slots);
-            if !beyond.is_empty() {
-                self.fail(format!("a replica has {beyond:?} sealed, the author has not"));
-            }
+    /// No replica believes sealed what the author has not sealed, and none keeps more than it may.
+    pub fn replica(&mut self, number: usize, member: &Member) {
+        let beyond = member.sealed().difference(&self.slots);
+        if !beyond.is_empty() {
+            self.fail(format!("node {number} has {beyond:?} sealed, the author has not"));
         }
+        self.bounded(member);
     }
 
     /// What a member keeps one by one is bounded by the job and the group.
-    pub fn bounded(&mut self, member: &Member) {
+    fn bounded(&mut self, member: &Member) {
         let view = member.view();
         let node = view.members[0].node;
         let most = 4_096 + 8 * view.slots + 4 * 256;

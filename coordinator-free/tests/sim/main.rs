@@ -2,7 +2,7 @@
 //! restarts, late joiners, slow peers, partitions and forgeries; the members in it are the real ones, and so is
 //! the wire form of every message.
 //!
-//! `cargo test -p coordinator-free --test sim -- [--seeds N] [--from N] [--seed N [--trace]] [bench]`
+//! `cargo sim [--seeds N] [--from N] [--seed N [--trace]] [bench]`
 
 #![allow(
     clippy::unwrap_used,
@@ -11,9 +11,11 @@
 )]
 
 mod checks;
+mod drive;
 mod forge;
 mod net;
 mod scenario;
+mod suffer;
 mod world;
 
 use std::collections::BTreeMap;

@@ -1,8 +1,10 @@
 //! Links, faults and the order of events: everything about the world that is not a node.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
+use bytes::Bytes;
 use coordinator_free::Message;
 
 /// A small generator of its own, so that a seed means the same for ever.
@@ -52,7 +54,7 @@ pub enum Event {
     Deliver {
         from: usize,
         to: usize,
-        bytes: Vec<u8>,
+        bytes: Bytes,
     },
     /// The worker of a node ends a slot; `run` tells it from an earlier, aborted run.
     Finish {
@@ -81,48 +83,81 @@ pub enum Event {
 }
 
 /// What goes wrong, and is planned when the world is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     Join(usize),
     Crash(usize),
     Threads(usize, u16),
     Leave(usize),
-    /// Bit mask of the nodes on one side; 0 heals.
-    Partition(u64),
+    /// The nodes on one side; none heals.
+    Partition(BTreeSet<usize>),
     /// Somebody who is no member says things that nobody may believe.
     Forge,
     /// From now on nothing goes wrong any more.
     Heal,
 }
 
+/// An event to come. Of two at one time the one that was planned first comes first.
+#[derive(Debug)]
+struct Planned {
+    time: Duration,
+    number: u64,
+    event: Event,
+}
+
+impl Ord for Planned {
+    /// The soonest is the greatest: the heap gives that first.
+    fn cmp(&self, other: &Planned) -> Ordering {
+        (other.time, other.number).cmp(&(self.time, self.number))
+    }
+}
+impl PartialOrd for Planned {
+    fn partial_cmp(&self, other: &Planned) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl PartialEq for Planned {
+    fn eq(&self, other: &Planned) -> bool {
+        self.number == other.number
+    }
+}
+impl Eq for Planned {}
+
 /// The events to come.
 #[derive(Debug, Default)]
 pub struct Queue {
-    events: BTreeMap<(Duration, u64), Event>,
+    events: BinaryHeap<Planned>,
     number: u64,
 }
 
 impl Queue {
     pub fn at(&mut self, time: Duration, event: Event) {
         self.number += 1;
-        self.events.insert((time, self.number), event);
+        self.events.push(Planned { time, number: self.number, event });
     }
 
     pub fn pop(&mut self) -> Option<(Duration, Event)> {
-        self.events.pop_first().map(|((time, _), event)| (time, event))
+        self.events.pop().map(|Planned { time, event, .. }| (time, event))
     }
 }
 
-/// How links behave.
+/// How links behave: data of a scenario.
 #[derive(Clone, Debug)]
-pub struct Links {
+pub struct Weather {
     pub median: Duration,
     /// Spread of the latency of a link, and of each message on it.
     pub sigma: f64,
     pub jitter: f64,
     pub loss: f64,
     pub duplication: f64,
-    pub cut: u64,
+}
+
+/// The links of one world: what the weather is now, what is cut, and what has passed over them.
+#[derive(Debug)]
+pub struct Links {
+    pub weather: Weather,
+    /// The nodes on one side of a partition.
+    pub cut: BTreeSet<usize>,
     pub lost: u64,
     pub duplicated: u64,
     pub reordered: u64,
@@ -135,14 +170,10 @@ pub struct Links {
 }
 
 impl Links {
-    pub fn new(median: Duration, sigma: f64, jitter: f64, loss: f64, duplication: f64) -> Links {
+    pub fn new(weather: Weather) -> Links {
         Links {
-            median,
-            sigma,
-            jitter,
-            loss,
-            duplication,
-            cut: 0,
+            weather,
+            cut: BTreeSet::new(),
             lost: 0,
             duplicated: 0,
             reordered: 0,
@@ -167,14 +198,14 @@ impl Links {
         self.bytes += len as u64;
         *self.kinds.entry(kind(message)).or_default() += 1;
         let (from, to) = ends;
-        if (self.cut >> from) & 1 != (self.cut >> to) & 1 {
+        if self.cut.contains(&from) != self.cut.contains(&to) {
             self.blocked += 1;
             return Vec::new();
         }
-        let copies = if rng.chance(self.loss) {
+        let copies = if rng.chance(self.weather.loss) {
             self.lost += 1;
             0
-        } else if rng.chance(self.duplication) {
+        } else if rng.chance(self.weather.duplication) {
             self.duplicated += 1;
             2
         } else {
@@ -192,9 +223,9 @@ impl Links {
     }
 
     pub fn latency(&self, rng: &mut Rng, from: usize, to: usize) -> Duration {
-        let link = (from.min(to) * 1_000 + from.max(to)) as u64;
-        let of_link = Rng::new(link).log_normal(self.sigma);
-        self.median.mul_f64(of_link * rng.log_normal(self.jitter))
+        let link = ((from.min(to) << 20) + from.max(to)) as u64;
+        let of_link = Rng::new(link).log_normal(self.weather.sigma);
+        self.weather.median.mul_f64(of_link * rng.log_normal(self.weather.jitter))
     }
 }
 

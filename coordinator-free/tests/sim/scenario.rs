@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use essaim_jobs::Rows;
 
-use crate::net::{Fault, Links, Rng};
+use crate::net::{Fault, Rng, Weather};
 
 /// One node's nature.
 #[derive(Clone, Debug)]
@@ -14,13 +14,20 @@ pub struct Peer {
     pub slowness: f64,
 }
 
+impl Peer {
+    /// An honest one.
+    pub fn new(threads: u16, slowness: f64) -> Peer {
+        Peer { threads, slowness }
+    }
+}
+
 /// All that a seed determines, but for chance along the way.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub rows: Rows,
     /// Node 0 is the author's.
     pub peers: Vec<Peer>,
-    pub links: Links,
+    pub weather: Weather,
     /// Mean seconds of a slot on a node of slowness 1, and whether costs are exponential.
     pub mean: f64,
     pub exponential: bool,
@@ -41,10 +48,10 @@ impl Scenario {
         let workers = [1, 2, 3, 3, 5, 8, 12][rng.below(7) as usize];
         let copies = if workers >= 3 && rng.chance(0.35) { 2 } else { 1 };
         let author_threads = [0, 0, 1, 2][rng.below(4) as usize];
-        let mut peers = vec![Peer { threads: author_threads, slowness: 1.0 }];
+        let mut peers = vec![Peer::new(author_threads, 1.0)];
         for _ in 0..workers {
             let threads = 1 + rng.below(4) as u16;
-            peers.push(Peer { threads, slowness: rng.log_normal(0.4).clamp(0.3, 8.0) });
+            peers.push(Peer::new(threads, rng.log_normal(0.4).clamp(0.3, 8.0)));
         }
         let trivial = rng.chance(0.2);
         let mean = if trivial { 20e-6 } else { 0.003 * 100_f64.powf(rng.unit()) };
@@ -55,12 +62,12 @@ impl Scenario {
         let loss = if lossy { 0.3 * rng.unit() } else { 0.0 };
         let duplication = if rng.chance(0.3) { 0.1 } else { 0.0 };
         let (median, sigma, jitter) = if wan { (60, 0.4, 0.15) } else { (1, 0.2, 0.3) };
-        let links = Links::new(Duration::from_millis(median), sigma, jitter, loss, duplication);
+        let median = Duration::from_millis(median);
         let heal = Duration::from_secs_f64(2.0 + 10.0 * rng.unit());
         let mut scenario = Scenario {
             rows: Rows { chunks, copies },
             peers,
-            links,
+            weather: Weather { median, sigma, jitter, loss, duplication },
             mean,
             exponential: rng.chance(0.7),
             blobs: rng.chance(0.3),
@@ -75,15 +82,15 @@ impl Scenario {
     /// A quiet group, to measure how near to the ideal it comes.
     pub fn bench(seed: u64, workers: usize, wan: bool, chunks_a_thread: u32, mean: f64) -> Scenario {
         let median = Duration::from_millis(if wan { 60 } else { 1 });
-        let mut peers = vec![Peer { threads: 0, slowness: 1.0 }];
+        let mut peers = vec![Peer::new(0, 1.0)];
         let mut rng = Rng::new(seed);
-        peers.extend((0..workers).map(|_| Peer { threads: 1, slowness: rng.log_normal(0.3) }));
+        peers.extend((0..workers).map(|_| Peer::new(1, rng.log_normal(0.3))));
         let mut faults = vec![(Duration::ZERO, Fault::Heal)];
         faults.extend((0..=workers).map(|node| (Duration::ZERO, Fault::Join(node))));
         Scenario {
             rows: Rows { chunks: chunks_a_thread * workers as u32, copies: 1 },
             peers,
-            links: Links::new(median, if wan { 0.4 } else { 0.2 }, 0.1, 0.0, 0.0),
+            weather: Weather { median, sigma: if wan { 0.4 } else { 0.2 }, jitter: 0.1, loss: 0.0, duplication: 0.0 },
             mean,
             exponential: true,
             blobs: false,
@@ -131,7 +138,7 @@ impl Scenario {
         }
         if rng.chance(0.25) {
             let at = early(rng, self.heal);
-            let side = rng.next() & ((1 << count) - 1);
+            let side = (0..count).filter(|_| rng.chance(0.5)).collect();
             self.faults.push((at, Fault::Partition(side)));
         }
         if rng.chance(0.3) {
