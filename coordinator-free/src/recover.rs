@@ -265,6 +265,8 @@ impl Member {
         let wanted = slots.intersection(&self.work.done);
         self.report.forget(&wanted);
         self.work.held = sets::minus(&self.work.held, &wanted);
+        // Not done either: should one come back (a grant may be on its way), it is to be passed on, not kept.
+        self.work.done = sets::minus(&self.work.done, &wanted);
         self.work.refuse(wanted.iter());
         self.lease_moved();
         Ok(())
