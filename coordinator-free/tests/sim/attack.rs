@@ -1,10 +1,76 @@
-//! Somebody who is no member, or a member under another's name: what it says must change nothing.
+//! Those who mean harm: forgers, whom nobody may believe; and keys that are no member's but sign what is valid,
+//! to claim everything or to keep everybody busy.
+
+use std::time::Duration;
 
 use coordinator_free::message::{Close, Record, Seal};
 use coordinator_free::{Input, Load, Message, Reason};
-use essaim_jobs::{IntervalSet, Keypair, Leaf, NodeId, Receipt, Results, Signed};
+use essaim_jobs::{IntervalSet, Keypair, Leaf, NodeId, Receipt, Results, Signed, encode};
 
+use crate::event::Event;
+use crate::scenario::Nature;
 use crate::world::World;
+
+/// One more attack of a node that is nothing else; the next one follows, until all is healed.
+pub fn attack(world: &mut World, node: usize) {
+    let gap = match world.nodes[node].nature {
+        Nature::Grabber => {
+            grab(world, node);
+            Duration::from_secs(1)
+        }
+        Nature::Spammer(rate) => {
+            spam(world, node);
+            Duration::from_secs(1) / rate
+        }
+        Nature::Honest | Nature::Flaky(_) | Nature::Liar(_) | Nature::Hog => return,
+    };
+    // Spam ends with the other faults, as nothing is proved by more of it; a grabber never gives up.
+    let goes_on = world.nodes[node].nature == Nature::Grabber || world.now < world.scenario.heal;
+    if goes_on && world.makespan.is_none() {
+        world.queue.at(world.now + gap, Event::Attack { node });
+    }
+}
+
+/// It holds everything, it says, and is busy with it.
+fn grab(world: &mut World, node: usize) {
+    world.count("grab");
+    let load = Load { threads: 4, slot_micros: 1_000_000, queued: 2, running: 4, blocked: 0 };
+    let held = (0..world.scenario.rows.slots()).into();
+    let record = record(world, node, held, load);
+    say_to_all(world, node, &record);
+}
+
+/// Something that is valid and of no use to anybody.
+fn spam(world: &mut World, node: usize) {
+    world.count("spam");
+    let to = world.rng.below(world.nodes.len() as u64) as usize;
+    let threads = [0, 4][world.rng.below(2) as usize];
+    let load = Load { threads, ..Load::default() };
+    let ask = world.now.as_nanos() as u64;
+    match world.rng.below(4) {
+        0 => {
+            let record = record(world, node, IntervalSet::new(), Load::default());
+            say_to_all(world, node, &record);
+        }
+        1 => say(world, node, to, &Message::Digest { sealed: 0, records: Vec::new() }),
+        2 => say(world, node, to, &Message::Split { ask, load }),
+        _ => say(world, node, to, &Message::Ledger { seals: Vec::new(), records: Vec::new() }),
+    }
+}
+
+fn record(world: &World, node: usize, held: IntervalSet, load: Load) -> Message {
+    let seq = world.now.as_nanos() as u64;
+    let record = Record { job: world.job, seq, held, done: IntervalSet::new(), load, leaving: false };
+    Message::Record(Signed::sign(record, &world.nodes[node].key))
+}
+
+fn say(world: &mut World, from: usize, to: usize, message: &Message) {
+    world.transmit(from, to, message, encode(message).into());
+}
+
+fn say_to_all(world: &mut World, from: usize, message: &Message) {
+    (0..world.nodes.len()).for_each(|to| say(world, from, to, message));
+}
 
 /// Sends one forgery to one node, chosen by chance.
 pub fn forge(world: &mut World) {

@@ -1,11 +1,11 @@
-//! Links, faults and the order of events: everything about the world that is not a node.
+//! Chance, and the links between nodes.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use coordinator_free::Message;
+
+use crate::event::Cut;
 
 /// A small generator of its own, so that a seed means the same for ever.
 #[derive(Clone, Debug)]
@@ -14,6 +14,12 @@ pub struct Rng(u64);
 impl Rng {
     pub fn new(seed: u64) -> Rng {
         Rng(seed ^ 0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// What a seed means for one thing, whatever else is drawn from it.
+    pub fn of(seed: u64, what: &str) -> Rng {
+        let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        Rng::new(Rng::new(seed).next() ^ what.bytes().fold(0xcbf2_9ce4_8422_2325, fold))
     }
 
     /// SplitMix64 (Steele, Lea and Flood 2014).
@@ -37,6 +43,10 @@ impl Rng {
         self.unit() < p
     }
 
+    pub fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.unit()
+    }
+
     pub fn exponential(&mut self) -> f64 {
         -(1.0 - self.unit()).ln()
     }
@@ -45,99 +55,6 @@ impl Rng {
     pub fn log_normal(&mut self, sigma: f64) -> f64 {
         let normal = (-2.0 * (1.0 - self.unit()).ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos();
         (sigma * normal).exp()
-    }
-}
-
-/// What happens.
-#[derive(Clone, Debug)]
-pub enum Event {
-    Deliver {
-        from: usize,
-        to: usize,
-        bytes: Bytes,
-    },
-    /// The worker of a node ends a slot; `run` tells it from an earlier, aborted run.
-    Finish {
-        node: usize,
-        slot: u32,
-        run: u64,
-    },
-    /// An output has been fetched, or could not be.
-    Collected {
-        slot: u32,
-        worker: usize,
-        leaf: essaim_jobs::Leaf,
-    },
-    Wake {
-        node: usize,
-    },
-    Down {
-        at: usize,
-        peer: usize,
-    },
-    Up {
-        at: usize,
-        peer: usize,
-    },
-    Fault(Fault),
-}
-
-/// What goes wrong, and is planned when the world is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    Join(usize),
-    Crash(usize),
-    Threads(usize, u16),
-    Leave(usize),
-    /// The nodes on one side; none heals.
-    Partition(BTreeSet<usize>),
-    /// Somebody who is no member says things that nobody may believe.
-    Forge,
-    /// From now on nothing goes wrong any more.
-    Heal,
-}
-
-/// An event to come. Of two at one time the one that was planned first comes first.
-#[derive(Debug)]
-struct Planned {
-    time: Duration,
-    number: u64,
-    event: Event,
-}
-
-impl Ord for Planned {
-    /// The soonest is the greatest: the heap gives that first.
-    fn cmp(&self, other: &Planned) -> Ordering {
-        (other.time, other.number).cmp(&(self.time, self.number))
-    }
-}
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Planned) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl PartialEq for Planned {
-    fn eq(&self, other: &Planned) -> bool {
-        self.number == other.number
-    }
-}
-impl Eq for Planned {}
-
-/// The events to come.
-#[derive(Debug, Default)]
-pub struct Queue {
-    events: BinaryHeap<Planned>,
-    number: u64,
-}
-
-impl Queue {
-    pub fn at(&mut self, time: Duration, event: Event) {
-        self.number += 1;
-        self.events.push(Planned { time, number: self.number, event });
-    }
-
-    pub fn pop(&mut self) -> Option<(Duration, Event)> {
-        self.events.pop().map(|Planned { time, event, .. }| (time, event))
     }
 }
 
@@ -150,18 +67,24 @@ pub struct Weather {
     pub jitter: f64,
     pub loss: f64,
     pub duplication: f64,
+    /// Part of the messages that take 10 to 100 times as long.
+    pub tail: f64,
+}
+
+impl Weather {
+    /// Nothing is lost, nothing is late.
+    pub fn fair(median: Duration, sigma: f64, jitter: f64) -> Weather {
+        Weather { median, sigma, jitter, loss: 0.0, duplication: 0.0, tail: 0.0 }
+    }
 }
 
 /// The links of one world: what the weather is now, what is cut, and what has passed over them.
 #[derive(Debug)]
 pub struct Links {
     pub weather: Weather,
-    /// The nodes on one side of a partition.
-    pub cut: BTreeSet<usize>,
-    pub lost: u64,
-    pub duplicated: u64,
-    pub reordered: u64,
-    pub blocked: u64,
+    pub cuts: BTreeMap<usize, Cut>,
+    /// What went wrong, by name, and how often.
+    pub faults: BTreeMap<&'static str, u64>,
     pub messages: u64,
     pub bytes: u64,
     /// By tag: how many messages of each kind.
@@ -173,11 +96,8 @@ impl Links {
     pub fn new(weather: Weather) -> Links {
         Links {
             weather,
-            cut: BTreeSet::new(),
-            lost: 0,
-            duplicated: 0,
-            reordered: 0,
-            blocked: 0,
+            cuts: BTreeMap::new(),
+            faults: BTreeMap::new(),
             messages: 0,
             bytes: 0,
             kinds: BTreeMap::new(),
@@ -198,28 +118,45 @@ impl Links {
         self.bytes += len as u64;
         *self.kinds.entry(kind(message)).or_default() += 1;
         let (from, to) = ends;
-        if self.cut.contains(&from) != self.cut.contains(&to) {
-            self.blocked += 1;
+        if let Some(name) = self.blocked(from, to) {
+            self.count(name);
             return Vec::new();
         }
         let copies = if rng.chance(self.weather.loss) {
-            self.lost += 1;
+            self.count("loss");
             0
         } else if rng.chance(self.weather.duplication) {
-            self.duplicated += 1;
+            self.count("duplication");
             2
         } else {
             1
         };
         let mut arrivals = Vec::new();
         for _ in 0..copies {
-            let at = now + self.latency(rng, from, to);
+            let mut way = self.latency(rng, from, to);
+            if rng.chance(self.weather.tail) {
+                self.count("long delay");
+                way = way.mul_f64(10_f64.powf(rng.between(1.0, 2.0)));
+            }
+            let at = now + way;
             let last = self.last.entry((from, to)).or_default();
-            self.reordered += u64::from(*last > at);
+            let reordered = *last > at;
             *last = (*last).max(at);
+            if reordered {
+                self.count("reordering");
+            }
             arrivals.push(at);
         }
         arrivals
+    }
+
+    /// Which cut stands between two nodes.
+    pub fn blocked(&self, from: usize, to: usize) -> Option<&'static str> {
+        self.cuts.values().find(|cut| cut.blocks(from, to)).map(|cut| cut.name)
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.faults.entry(what).or_default() += 1;
     }
 
     pub fn latency(&self, rng: &mut Rng, from: usize, to: usize) -> Duration {

@@ -9,11 +9,19 @@ use coordinator_free::{Member, Message, Reason};
 use essaim_jobs::{BlobRef, JobId, Keypair, Leaf, NodeId, decode};
 
 use crate::checks::Checks;
-use crate::net::{Event, Links, Queue, Rng};
-use crate::scenario::Scenario;
+use crate::clock::Clock;
+use crate::converge::{Orphans, Said};
+use crate::event::{Event, Fault, Queue};
+use crate::net::{Links, Rng};
+use crate::scenario::{Nature, Scenario};
+use crate::traffic::Meter;
 
 /// Events between two looks at a replica.
 const CHECK_EVERY: u64 = 64;
+
+/// A member that has missed the end gives up after 60 s without the author, by a clock that may run at half the
+/// speed and may have jumped back.
+const STRAGGLE: Duration = Duration::from_secs(150);
 
 /// One machine.
 pub struct Node {
@@ -21,7 +29,17 @@ pub struct Node {
     pub id: NodeId,
     pub member: Option<Member>,
     pub ended: Option<Reason>,
+    pub nature: Nature,
     pub threads: u16,
+    pub slowness: f64,
+    pub clock: Clock,
+    /// Whether its clock has ever jumped, and whether it has been told to leave.
+    pub jumped: bool,
+    pub leaving: bool,
+    /// Whether what it keeps outlives its process.
+    pub disk: bool,
+    pub meter: Meter,
+    pub said: Said,
     pub starts: u64,
     pub waiting: VecDeque<u32>,
     /// Slots that run, each with the number of its run and when that began.
@@ -48,6 +66,12 @@ pub struct Outcome {
     /// Bytes sent by one member in one second.
     pub bytes_a_second: f64,
     pub rejected: u64,
+    /// Messages and bytes that one node sent in one second at most, beyond what it heard.
+    pub most_sent: (u64, u64),
+    /// Seconds for which a slot was nobody's, once all was healed.
+    pub nobodys: usize,
+    /// The kinds of fault that were planned.
+    pub drawn: Vec<&'static str>,
 }
 
 pub struct World {
@@ -70,6 +94,9 @@ pub struct World {
     pub faults: BTreeMap<&'static str, u64>,
     pub done_work: f64,
     pub makespan: Option<(Duration, Reason)>,
+    /// Until when all work rests.
+    pub thaw: Option<Duration>,
+    pub orphans: Orphans,
 }
 
 /// What a chunk's output is, everywhere and always.
@@ -96,7 +123,15 @@ impl World {
                 key,
                 member: None,
                 ended: None,
+                nature: peer.nature,
                 threads: peer.threads,
+                slowness: peer.slowness,
+                clock: Clock::new(peer.clock.0, peer.clock.1),
+                jumped: false,
+                leaving: false,
+                disk: false,
+                meter: Meter::default(),
+                said: Said::new(),
                 starts: 0,
                 waiting: VecDeque::new(),
                 running: BTreeMap::new(),
@@ -126,6 +161,8 @@ impl World {
             faults: BTreeMap::new(),
             done_work: 0.0,
             makespan: None,
+            thaw: None,
+            orphans: Orphans::default(),
         }
     }
 
@@ -156,27 +193,22 @@ impl World {
             if self.makespan.is_none() && self.now > limit {
                 return Err(format!("not done by {limit:?}: {}", self.state()));
             }
-            if self.makespan.is_some_and(|(end, _)| self.now > end + Duration::from_secs(70)) {
-                return Err(format!("members still there 70 s after the end: {}", self.state()));
+            if self.makespan.is_some_and(|(end, _)| self.now > end + STRAGGLE) {
+                return Err(format!("members still there {STRAGGLE:?} after the end: {}", self.state()));
             }
         }
         (0..self.nodes.len()).for_each(|node| self.check_replica(node));
         let (makespan, reason) = self.makespan.ok_or_else(|| format!("nothing happens any more: {}", self.state()))?;
-        self.checks.end(reason, self.scenario.flaky.is_some());
+        let flaky = self.nodes.iter().any(|node| matches!(node.nature, Nature::Flaky(_)));
+        self.checks.end(reason, flaky);
         if let Some(violation) = self.checks.violation.take() {
             return Err(violation);
         }
         let power: f64 = self.scenario.peers.iter().map(|peer| f64::from(peer.threads) / peer.slowness).sum();
         let needed = total * f64::from(self.scenario.rows.copies);
         let links = &self.links;
-        for (name, count) in [
-            ("loss", links.lost),
-            ("duplication", links.duplicated),
-            ("reordering", links.reordered),
-            ("partition", links.blocked),
-        ] {
-            *self.faults.entry(name).or_default() += count;
-        }
+        links.faults.iter().for_each(|(name, count)| *self.faults.entry(name).or_default() += count);
+        let most = |of: fn(&Meter) -> u64| self.nodes.iter().map(|node| of(&node.meter)).max().unwrap_or(0);
         let rejected = self.nodes.iter().filter_map(|node| Some(node.member.as_ref()?.view().rejected)).sum();
         Ok(Outcome {
             reason: Some(reason),
@@ -189,6 +221,9 @@ impl World {
             kinds: links.kinds.clone(),
             faults: self.faults,
             rejected,
+            most_sent: (most(|meter| meter.most.0), most(|meter| meter.most.1)),
+            nobodys: self.orphans.longest,
+            drawn: self.scenario.kinds.clone(),
         })
     }
 
@@ -200,13 +235,22 @@ impl World {
 
     /// By when the job must have ended: well after the last fault, at the speed of those who surely stay.
     fn limit(&self, total: f64, longest: f64) -> Duration {
-        let copies = f64::from(self.scenario.rows.copies);
-        let staying = &self.scenario.peers[1..];
-        let staying = &staying[..staying.len().min(usize::from(self.scenario.rows.copies))];
+        let scenario = &self.scenario;
+        let copies = f64::from(scenario.rows.copies);
+        let staying = &scenario.peers[1..scenario.staying().min(scenario.peers.len())];
+        // By clocks that may run at half the speed, and stand still after a jump back.
+        let mut back = 0.0;
+        let mut slowest = scenario.peers.iter().map(|peer| peer.slowness).fold(1.0, f64::max);
+        for (_, fault) in &scenario.faults {
+            match fault {
+                Fault::Jump(_, millis) if *millis < 0 => back += *millis as f64 / -1e3,
+                Fault::Slowness(_, slowness) => slowest = slowest.max(*slowness),
+                _ => {}
+            }
+        }
         let power: f64 = staying.iter().map(|peer| f64::from(peer.threads) / peer.slowness).sum();
-        let slowest = self.scenario.peers.iter().map(|peer| peer.slowness).fold(1.0, f64::max);
-        let seconds = 40.0 + 3.0 * total * copies * copies / power + 10.0 * longest * slowest;
-        self.scenario.heal + Duration::from_secs_f64(seconds)
+        let seconds = 60.0 + 2.0 * back + 3.0 * total * copies * copies / power + 10.0 * longest * slowest;
+        scenario.heal + scenario.rest + Duration::from_secs_f64(seconds)
     }
 
     pub fn cost(&self, chunk: u32) -> f64 {
