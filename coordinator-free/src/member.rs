@@ -207,6 +207,18 @@ impl Member {
         self.ledger.sealed()
     }
 
+    /// Its replica of the ledger, for checkers.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The slots that it holds, for checkers.
+    #[must_use]
+    pub fn held(&self) -> &IntervalSet {
+        &self.work.held
+    }
+
     fn on_message(&mut self, from: NodeId, message: Message) -> Result<(), Rejection> {
         if from == self.config.me {
             return Err(Rejection::Unasked);

@@ -64,6 +64,11 @@ impl Member {
         if self.author_is_gone() {
             return self.end(Reason::Cancelled);
         }
+        if self.work.threads() == 0 && self.work.has_parked() {
+            // Taken last is never, here: others are to see them and ask for them.
+            self.work.unpark();
+            self.lease_moved();
+        }
         let patience = self.patience();
         let gone = |peer: &crate::peers::Peer| {
             let down = peer.down.is_some_and(|since| self.now >= since + patience);
@@ -308,6 +313,8 @@ impl Member {
         let wanted = slots.intersection(&self.work.done);
         self.report.forget(&wanted);
         self.work.held = sets::minus(&self.work.held, &wanted);
+        // Not done either: should one come back (a grant may be on its way), it is to be passed on, not kept.
+        self.work.done = sets::minus(&self.work.done, &wanted);
         self.work.refuse(wanted.iter());
         self.lease_moved();
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator_free::{Member, Notice, Reason};
-use essaim_jobs::{IntervalSet, Leaf, NodeId, Rows};
+use essaim_jobs::{IntervalSet, Leaf, Rows};
 
 use crate::world::leaf_of;
 
@@ -17,6 +17,12 @@ pub struct Checks {
     /// All slots of sealed chunks.
     slots: IntervalSet,
     gave_up: bool,
+    /// Whose output of a chunk the author has made safe, where it is the right one.
+    safe: BTreeSet<(u32, usize)>,
+    /// What each replica had sealed when it was last looked at.
+    seen: BTreeMap<usize, IntervalSet>,
+    /// Outputs dropped by a node before they were sealed: it must be ending.
+    dropped: Option<(usize, IntervalSet)>,
 }
 
 impl Checks {
@@ -28,6 +34,9 @@ impl Checks {
             sealed: BTreeSet::new(),
             slots: IntervalSet::new(),
             gave_up: false,
+            safe: BTreeSet::new(),
+            seen: BTreeMap::new(),
+            dropped: None,
         }
     }
 
@@ -42,26 +51,56 @@ impl Checks {
         self.ran.entry(chunk).or_default().insert(node);
     }
 
-    pub fn collect(&mut self, chunk: u32, worker: usize, leaf: &Leaf) {
-        if leaf.digest() != leaf_of(chunk, false).digest() {
-            self.fail(format!("chunk {chunk}: a wrong output of node {worker} is to be collected"));
+    /// The author has an output on its disk.
+    pub fn safe(&mut self, chunk: u32, worker: usize, leaf: &Leaf) {
+        if leaf.digest() == leaf_of(chunk, false).digest() {
+            self.safe.insert((chunk, worker));
         }
     }
 
-    pub fn notice(&mut self, notice: &Notice, number: impl Fn(&NodeId) -> Option<usize>) {
+    /// A node drops outputs.
+    pub fn released(&mut self, node: usize, slots: &IntervalSet) {
+        let early = slots.difference(&self.slots);
+        if !early.is_empty() {
+            self.dropped.get_or_insert_with(|| (node, IntervalSet::new())).1.union(&early);
+        }
+    }
+
+    /// The job has ended for a node: now it may drop what it likes.
+    pub fn ends(&mut self, node: usize) {
+        self.dropped.take_if(|(who, _)| *who == node);
+    }
+
+    /// A node begins anew.
+    pub fn begins(&mut self, node: usize) {
+        self.seen.remove(&node);
+    }
+
+    /// All that a node wanted has been carried out.
+    pub fn settled(&mut self) {
+        let Some((node, slots)) = self.dropped.take() else { return };
+        // The author's member lets go of its own outputs in the same breath in which it seals them.
+        let slots = slots.difference(&self.slots);
+        if !slots.is_empty() {
+            self.fail(format!("node {node} drops its outputs of {slots:?}, which are not sealed"));
+        }
+    }
+
+    pub fn notice(&mut self, notice: &Notice, worker: Option<usize>) {
         match notice {
-            Notice::Sealed { chunk, worker } => {
+            Notice::Sealed { chunk, .. } => {
                 let none = BTreeSet::new();
                 let ran = self.ran.get(chunk).unwrap_or(&none);
-                let (enough, really) = (
-                    ran.len() >= usize::from(self.rows.copies),
-                    number(worker).is_some_and(|worker| ran.contains(&worker)),
-                );
+                let (enough, really) =
+                    (ran.len() >= usize::from(self.rows.copies), worker.is_some_and(|worker| ran.contains(&worker)));
                 if !really {
                     self.fail(format!("chunk {chunk} is sealed for a worker that never ran it"));
                 }
                 if !enough {
                     self.fail(format!("chunk {chunk} is sealed, but not run by enough different peers"));
+                }
+                if worker.is_none_or(|worker| !self.safe.contains(&(*chunk, worker))) {
+                    self.fail(format!("chunk {chunk} is sealed, but no right output of that worker is safe"));
                 }
                 if !self.sealed.insert(*chunk) {
                     self.fail(format!("chunk {chunk} is sealed twice"));
@@ -80,18 +119,22 @@ impl Checks {
         }
     }
 
-    /// No replica believes sealed what the author has not sealed.
-    pub fn replicas(&mut self, members: &[&Member]) {
-        for member in members {
-            let beyond = member.sealed().difference(&self.slots);
-            if !beyond.is_empty() {
-                self.fail(format!("a replica has {beyond:?} sealed, the author has not"));
-            }
+    /// No replica believes sealed what the author has not sealed, and none keeps more than it may.
+    pub fn replica(&mut self, number: usize, member: &Member) {
+        let beyond = member.sealed().difference(&self.slots);
+        if !beyond.is_empty() {
+            self.fail(format!("node {number} has {beyond:?} sealed, the author has not"));
         }
+        let lost = self.seen.get(&number).map(|seen| seen.difference(member.sealed()));
+        if let Some(lost) = lost.filter(|lost| !lost.is_empty()) {
+            self.fail(format!("node {number} has forgotten that {lost:?} are sealed"));
+        }
+        self.seen.insert(number, member.sealed().clone());
+        self.bounded(member);
     }
 
     /// What a member keeps one by one is bounded by the job and the group.
-    pub fn bounded(&mut self, member: &Member) {
+    fn bounded(&mut self, member: &Member) {
         let view = member.view();
         let node = view.members[0].node;
         let most = 4_096 + 8 * view.slots + 4 * 256;

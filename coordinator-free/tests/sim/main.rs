@@ -1,8 +1,8 @@
-//! The simulator: one seed is one world with slow links, lost, repeated and reordered messages, crashes,
-//! restarts, late joiners, slow peers, partitions and forgeries; the members in it are the real ones, and so is
-//! the wire form of every message.
+//! The simulator: one seed is one world with slow links, lost, late, repeated and reordered messages, crashes,
+//! restarts, late joiners, slow peers, partitions, wrong clocks, forgeries and more (`menu`); the members in it are
+//! the real ones, and so is the wire form of every message.
 //!
-//! `cargo test -p coordinator-free --test sim -- [--seeds N] [--from N] [--seed N [--trace]] [bench]`
+//! `cargo sim [--seeds N] [--from N] [--seed N [--trace]] [--with|--without|--only FAULT,..] [bench]`
 
 #![allow(
     clippy::unwrap_used,
@@ -10,43 +10,29 @@
     reason = "a test program: it talks to its reader and stops where something is off"
 )]
 
+mod attack;
 mod checks;
-mod forge;
+mod clock;
+mod converge;
+mod drive;
+mod event;
+mod menu;
 mod net;
+mod runner;
 mod scenario;
+mod suffer;
+mod traffic;
 mod world;
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
+use menu::Menu;
+use runner::{Runner, SEEDS};
 use scenario::Scenario;
-use world::{Outcome, World};
-
-/// Seeds that are run when nothing else is asked for.
-const SEEDS: u64 = 60;
-/// Faults that must have happened over all seeds.
-const EXPECTED: [&str; 12] = [
-    "crash",
-    "restart",
-    "late joiner",
-    "pause",
-    "leave",
-    "forgery",
-    "failed chunk",
-    "output lost",
-    "loss",
-    "duplication",
-    "reordering",
-    "partition",
-];
+use world::World;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let value = |name: &str| {
-        let at = args.iter().position(|arg| arg == name)?;
-        args.get(at + 1)?.parse::<u64>().ok()
-    };
     let flag = |name: &str| args.iter().any(|arg| arg == name);
     if flag("--list") {
         // What test runners ask first: the simulator is one test.
@@ -58,81 +44,40 @@ fn main() -> ExitCode {
     if flag("bench") {
         return bench();
     }
-    let seeds: Vec<u64> = match value("--seed") {
-        Some(seed) => vec![seed],
+    match runner(&args) {
+        Ok(runner) => runner.run(),
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is asked for.
+fn runner(args: &[String]) -> Result<Runner, String> {
+    let text = |name: &str| {
+        let at = args.iter().position(|arg| arg == name);
+        at.map(|at| args.get(at + 1).ok_or_else(|| format!("{name} wants a value"))).transpose()
+    };
+    let number = |name: &str| {
+        let parse = |text: &String| text.parse::<u64>().map_err(|error| format!("{name} {text}: {error}"));
+        text(name)?.map(parse).transpose()
+    };
+    let list = |name: &str| Ok::<_, String>(text(name)?.map(|text| text.split(',').map(str::to_owned).collect()));
+    let menu = Menu {
+        with: list("--with")?.unwrap_or_default(),
+        without: list("--without")?.unwrap_or_default(),
+        only: list("--only")?,
+    };
+    menu.check()?;
+    let seeds = match number("--seed")? {
+        Some(seed) => seed..seed + 1,
         None => {
-            let from = value("--from").unwrap_or(0);
-            (from..from + value("--seeds").unwrap_or(SEEDS)).collect()
+            let from = number("--from")?.unwrap_or(0);
+            from..from + number("--seeds")?.unwrap_or(SEEDS)
         }
     };
-    run(&seeds, flag("--trace"))
-}
-
-fn simulate(seed: u64, trace: bool) -> Result<Outcome, String> {
-    catch_unwind(AssertUnwindSafe(|| World::new(seed, Scenario::draw(seed), trace).run())).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(format!("panic: {}", text.unwrap_or_default()))
-    })
-}
-
-fn run(seeds: &[u64], trace: bool) -> ExitCode {
-    let (mut passed, mut failed) = (0, 0);
-    let (mut faults, mut kinds) = (BTreeMap::<&str, u64>::new(), BTreeMap::<&str, u64>::new());
-    let (mut ends, mut events, mut rejected) = (BTreeMap::<String, u64>::new(), 0, 0);
-    let mut wastes = Vec::new();
-    let mut slowest = (std::time::Duration::ZERO, 0);
-    for (number, seed) in seeds.iter().enumerate() {
-        let mut result = simulate(*seed, trace);
-        if number % 20 == 0 || seeds.len() == 1 {
-            // The same seed twice is the same world to the byte.
-            let again = simulate(*seed, false).map(|outcome| outcome.hash);
-            if let (Ok(one), Ok(two)) = (&result, &again)
-                && one.hash != *two
-            {
-                result = Err(format!("not reproducible: {} and {two}", one.hash));
-            }
-        }
-        match result {
-            Ok(outcome) => {
-                passed += 1;
-                events += outcome.events;
-                rejected += outcome.rejected;
-                outcome.faults.iter().for_each(|(name, count)| *faults.entry(name).or_default() += count);
-                outcome.kinds.iter().for_each(|(name, count)| *kinds.entry(name).or_default() += count);
-                *ends.entry(format!("{:?}", outcome.reason)).or_default() += 1;
-                wastes.push(outcome.waste);
-                slowest = slowest.max((outcome.makespan, *seed));
-                if trace || seeds.len() == 1 {
-                    println!("{outcome:#?}");
-                }
-            }
-            Err(error) => {
-                failed += 1;
-                println!("seed {seed} FAILED: {error}");
-                println!("  replay: cargo test -p coordinator-free --test sim -- --seed {seed} --trace");
-            }
-        }
-    }
-    wastes.sort_by(f64::total_cmp);
-    let median = wastes.get(wastes.len() / 2).copied().unwrap_or_default();
-    println!(
-        "{events} events; ends {ends:?}; {rejected} refused; waste (median) {:.1} %; the longest took {:.1?} (seed {})",
-        100.0 * median,
-        slowest.0,
-        slowest.1
-    );
-    println!("messages {kinds:?}");
-    println!("faults {faults:?}");
-    if seeds.len() as u64 >= SEEDS {
-        for name in EXPECTED.iter().filter(|name| faults.get(**name).is_none_or(|count| *count == 0)) {
-            println!("the fault \"{name}\" never happened: the scenarios have lost it");
-            failed += 1;
-        }
-    }
-    println!("{passed} passed, {failed} failed");
-    println!("test result: {}. {passed} passed; {failed} failed", if failed == 0 { "ok" } else { "FAILED" });
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(Runner { seeds, menu, trace: args.iter().any(|arg| arg == "--trace") })
 }
 
 /// Makespan ÷ ideal in quiet groups: how much being without a coordinator costs.

@@ -1,9 +1,11 @@
-//! Links, faults and the order of events: everything about the world that is not a node.
+//! Chance, and the links between nodes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use coordinator_free::Message;
+
+use crate::event::Cut;
 
 /// A small generator of its own, so that a seed means the same for ever.
 #[derive(Clone, Debug)]
@@ -12,6 +14,12 @@ pub struct Rng(u64);
 impl Rng {
     pub fn new(seed: u64) -> Rng {
         Rng(seed ^ 0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// What a seed means for one thing, whatever else is drawn from it.
+    pub fn of(seed: u64, what: &str) -> Rng {
+        let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        Rng::new(Rng::new(seed).next() ^ what.bytes().fold(0xcbf2_9ce4_8422_2325, fold))
     }
 
     /// SplitMix64 (Steele, Lea and Flood 2014).
@@ -35,6 +43,10 @@ impl Rng {
         self.unit() < p
     }
 
+    pub fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.unit()
+    }
+
     pub fn exponential(&mut self) -> f64 {
         -(1.0 - self.unit()).ln()
     }
@@ -46,87 +58,33 @@ impl Rng {
     }
 }
 
-/// What happens.
+/// How links behave: data of a scenario.
 #[derive(Clone, Debug)]
-pub enum Event {
-    Deliver {
-        from: usize,
-        to: usize,
-        bytes: Vec<u8>,
-    },
-    /// The worker of a node ends a slot; `run` tells it from an earlier, aborted run.
-    Finish {
-        node: usize,
-        slot: u32,
-        run: u64,
-    },
-    /// An output has been fetched, or could not be.
-    Collected {
-        slot: u32,
-        worker: usize,
-        leaf: essaim_jobs::Leaf,
-    },
-    Wake {
-        node: usize,
-    },
-    Down {
-        at: usize,
-        peer: usize,
-    },
-    Up {
-        at: usize,
-        peer: usize,
-    },
-    Fault(Fault),
-}
-
-/// What goes wrong, and is planned when the world is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    Join(usize),
-    Crash(usize),
-    Threads(usize, u16),
-    Leave(usize),
-    /// Bit mask of the nodes on one side; 0 heals.
-    Partition(u64),
-    /// Somebody who is no member says things that nobody may believe.
-    Forge,
-    /// From now on nothing goes wrong any more.
-    Heal,
-}
-
-/// The events to come.
-#[derive(Debug, Default)]
-pub struct Queue {
-    events: BTreeMap<(Duration, u64), Event>,
-    number: u64,
-}
-
-impl Queue {
-    pub fn at(&mut self, time: Duration, event: Event) {
-        self.number += 1;
-        self.events.insert((time, self.number), event);
-    }
-
-    pub fn pop(&mut self) -> Option<(Duration, Event)> {
-        self.events.pop_first().map(|((time, _), event)| (time, event))
-    }
-}
-
-/// How links behave.
-#[derive(Clone, Debug)]
-pub struct Links {
+pub struct Weather {
     pub median: Duration,
     /// Spread of the latency of a link, and of each message on it.
     pub sigma: f64,
     pub jitter: f64,
     pub loss: f64,
     pub duplication: f64,
-    pub cut: u64,
-    pub lost: u64,
-    pub duplicated: u64,
-    pub reordered: u64,
-    pub blocked: u64,
+    /// Part of the messages that take 10 to 100 times as long.
+    pub tail: f64,
+}
+
+impl Weather {
+    /// Nothing is lost, nothing is late.
+    pub fn fair(median: Duration, sigma: f64, jitter: f64) -> Weather {
+        Weather { median, sigma, jitter, loss: 0.0, duplication: 0.0, tail: 0.0 }
+    }
+}
+
+/// The links of one world: what the weather is now, what is cut, and what has passed over them.
+#[derive(Debug)]
+pub struct Links {
+    pub weather: Weather,
+    pub cuts: BTreeMap<usize, Cut>,
+    /// What went wrong, by name, and how often.
+    pub faults: BTreeMap<&'static str, u64>,
     pub messages: u64,
     pub bytes: u64,
     /// By tag: how many messages of each kind.
@@ -135,18 +93,11 @@ pub struct Links {
 }
 
 impl Links {
-    pub fn new(median: Duration, sigma: f64, jitter: f64, loss: f64, duplication: f64) -> Links {
+    pub fn new(weather: Weather) -> Links {
         Links {
-            median,
-            sigma,
-            jitter,
-            loss,
-            duplication,
-            cut: 0,
-            lost: 0,
-            duplicated: 0,
-            reordered: 0,
-            blocked: 0,
+            weather,
+            cuts: BTreeMap::new(),
+            faults: BTreeMap::new(),
             messages: 0,
             bytes: 0,
             kinds: BTreeMap::new(),
@@ -167,34 +118,51 @@ impl Links {
         self.bytes += len as u64;
         *self.kinds.entry(kind(message)).or_default() += 1;
         let (from, to) = ends;
-        if (self.cut >> from) & 1 != (self.cut >> to) & 1 {
-            self.blocked += 1;
+        if let Some(name) = self.blocked(from, to) {
+            self.count(name);
             return Vec::new();
         }
-        let copies = if rng.chance(self.loss) {
-            self.lost += 1;
+        let copies = if rng.chance(self.weather.loss) {
+            self.count("loss");
             0
-        } else if rng.chance(self.duplication) {
-            self.duplicated += 1;
+        } else if rng.chance(self.weather.duplication) {
+            self.count("duplication");
             2
         } else {
             1
         };
         let mut arrivals = Vec::new();
         for _ in 0..copies {
-            let at = now + self.latency(rng, from, to);
+            let mut way = self.latency(rng, from, to);
+            if rng.chance(self.weather.tail) {
+                self.count("long delay");
+                way = way.mul_f64(10_f64.powf(rng.between(1.0, 2.0)));
+            }
+            let at = now + way;
             let last = self.last.entry((from, to)).or_default();
-            self.reordered += u64::from(*last > at);
+            let reordered = *last > at;
             *last = (*last).max(at);
+            if reordered {
+                self.count("reordering");
+            }
             arrivals.push(at);
         }
         arrivals
     }
 
+    /// Which cut stands between two nodes.
+    pub fn blocked(&self, from: usize, to: usize) -> Option<&'static str> {
+        self.cuts.values().find(|cut| cut.blocks(from, to)).map(|cut| cut.name)
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.faults.entry(what).or_default() += 1;
+    }
+
     pub fn latency(&self, rng: &mut Rng, from: usize, to: usize) -> Duration {
-        let link = (from.min(to) * 1_000 + from.max(to)) as u64;
-        let of_link = Rng::new(link).log_normal(self.sigma);
-        self.median.mul_f64(of_link * rng.log_normal(self.jitter))
+        let link = ((from.min(to) << 20) + from.max(to)) as u64;
+        let of_link = Rng::new(link).log_normal(self.weather.sigma);
+        self.weather.median.mul_f64(of_link * rng.log_normal(self.weather.jitter))
     }
 }
 

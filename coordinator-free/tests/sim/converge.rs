@@ -1,0 +1,129 @@
+//! What must hold of all members together once all is healed: replicas agree, and no lease is lost for good.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use coordinator_free::Member;
+use coordinator_free::message::Record;
+use essaim_jobs::{IntervalSet, Signed, encode};
+
+use crate::event::Event;
+use crate::scenario::Nature;
+use crate::world::World;
+
+/// Time between two looks at who holds what.
+const LOOK: Duration = Duration::from_secs(1);
+/// Looks for which a slot may be nobody's, once all is healed: until a death is noticed (6 s), an heir chosen and
+/// orphans adopted (5 looks of 1 s), all by a clock that may run at half the speed; and once more, as the heir may
+/// go too.
+const NOBODYS: usize = 40;
+/// What was said before this is known to all.
+const KNOWN_AFTER: Duration = Duration::from_secs(5);
+/// Versions of a record that are remembered to compare with.
+const VERSIONS: usize = 64;
+
+/// What one node has said of itself: when, which version, and a hash of it.
+pub type Said = VecDeque<(Duration, u64, blake3::Hash)>;
+
+/// Slots that nobody holds: at index k, for at least k more looks.
+#[derive(Debug, Default)]
+pub struct Orphans {
+    ages: Vec<IntervalSet>,
+    pub longest: usize,
+}
+
+impl Orphans {
+    fn look(&mut self, nobodys: IntervalSet) {
+        let mut ages = vec![nobodys];
+        for older in &self.ages {
+            let still = older.intersection(&ages[0]);
+            if still.is_empty() {
+                break;
+            }
+            ages.push(still);
+        }
+        self.longest = self.longest.max(if ages[0].is_empty() { 0 } else { ages.len() });
+        self.ages = ages;
+    }
+}
+
+fn hash(record: &Signed<Record>) -> blake3::Hash {
+    blake3::hash(&encode(&record.body))
+}
+
+impl World {
+    /// Keeps in mind what a node said of itself.
+    pub fn said(&mut self, number: usize, record: &Signed<Record>) {
+        let said = &mut self.nodes[number].said;
+        said.push_back((self.now, record.body.seq, hash(record)));
+        if said.len() > VERSIONS {
+            said.pop_front();
+        }
+    }
+
+    /// The members that take part and mean it.
+    fn honest(&self) -> impl Iterator<Item = (usize, &Member)> {
+        let takes_part = |node: &crate::world::Node| node.ended.is_none() && node.nature != Nature::Hog;
+        let nodes = self.nodes.iter().enumerate().filter(move |(_, node)| takes_part(node));
+        nodes.filter_map(|(number, node)| Some((number, node.member.as_ref()?)))
+    }
+
+    /// Every slot that is not sealed is somebody's who lives, or will soon be.
+    pub fn look(&mut self) {
+        let Some(author) = self.nodes[0].member.as_ref().filter(|_| self.makespan.is_none()) else { return };
+        let mut nobodys = IntervalSet::from(0..self.scenario.rows.slots()).difference(author.sealed());
+        for (_, member) in self.honest() {
+            nobodys = nobodys.difference(member.held());
+        }
+        self.orphans.look(nobodys);
+        if self.orphans.longest > NOBODYS {
+            let lost = self.orphans.ages.last().map(|slots| format!("{slots:?}")).unwrap_or_default();
+            self.checks.fail(format!("slots {lost} are nobody's for {NOBODYS} s: their lease is lost for good"));
+        }
+        self.queue.at(self.now + LOOK, Event::Look);
+    }
+
+    /// Nothing has gone wrong and nothing was run for a while: all know the same.
+    pub fn compare_replicas(&mut self) {
+        if self.makespan.is_some() {
+            return;
+        }
+        let members: Vec<(usize, &Member)> = self.honest().collect();
+        let mut found = None;
+        for (number, member) in &members {
+            let view = member.view();
+            for (other, theirs) in members.iter().filter(|(other, _)| other != number) {
+                let differ = self.differ(*number, member, *other, theirs);
+                let id = self.nodes[*other].id;
+                let lives = view.members.iter().any(|seen| seen.node == id && seen.alive);
+                let dead = (!lives).then(|| format!("node {number} takes node {other} for dead, which it is not"));
+                found = found.or(differ).or(dead);
+            }
+        }
+        let compared = members.len() as u64;
+        *self.faults.entry("replicas compared").or_default() += compared;
+        if let Some(violation) = found {
+            self.checks.fail(violation);
+        }
+    }
+
+    /// What `member` does not know of `other`, or knows otherwise.
+    fn differ(&self, number: usize, member: &Member, other: usize, theirs: &Member) -> Option<String> {
+        let missing = theirs.sealed().difference(member.sealed());
+        if !missing.is_empty() {
+            return Some(format!("node {number} does not know that {missing:?} are sealed, node {other} does"));
+        }
+        let said = &self.nodes[other].said;
+        let Some(known) = member.ledger().records().get(&self.nodes[other].id) else {
+            return Some(format!("node {number} has no record of node {other}"));
+        };
+        let due = said.iter().rev().find(|(at, ..)| *at + KNOWN_AFTER < self.now);
+        if let Some((at, seq, _)) = due.filter(|(_, seq, _)| *seq > known.body.seq) {
+            let have = known.body.seq;
+            return Some(format!("node {number} has record {have} of node {other}, which said {seq} at {at:?}"));
+        }
+        let same = said.iter().find(|(_, seq, _)| *seq == known.body.seq);
+        same.filter(|(.., is)| *is != hash(known))
+            .map(|(_, seq, _)| format!("node {number} has another record {seq} of node {other} than it signed"))
+    }
+}

@@ -1,0 +1,169 @@
+//! What goes wrong in a world: nodes come and go, links and clocks fail, somebody forges.
+
+use std::time::Duration;
+
+use coordinator_free::{Config, Input, Member, Resume, Tuning};
+use essaim_jobs::AuthorId;
+
+use crate::attack;
+use crate::event::{Cut, Event, Fault};
+use crate::scenario::Nature;
+use crate::world::World;
+
+impl World {
+    pub fn suffer(&mut self, fault: Fault) {
+        match fault {
+            Fault::Join(node) => self.join(node),
+            Fault::Crash { node, disk } => {
+                if self.nodes[node].member.is_some() {
+                    self.count("crash");
+                    self.nodes[node].disk = disk;
+                    self.vanish(node);
+                }
+            }
+            Fault::Threads(node, threads) => {
+                self.count("pause");
+                self.nodes[node].threads = threads;
+                self.feed(node, Input::Threads(threads));
+                self.start(node);
+            }
+            Fault::Leave(node) => {
+                if self.nodes[node].member.is_some() {
+                    self.count("leave");
+                    self.nodes[node].leaving = true;
+                    self.feed(node, Input::Leave);
+                }
+            }
+            Fault::Slowness(node, slowness) => self.nodes[node].slowness = slowness,
+            Fault::Jump(node, millis) => {
+                self.count(if millis < 0 { "clock jump back" } else { "clock jump" });
+                self.nodes[node].clock.jump(self.now, millis);
+                self.nodes[node].jumped = true;
+                // What is due now, or later than was thought.
+                self.drain(node);
+            }
+            Fault::Cut(cut) => self.cut(cut),
+            Fault::Mend(number) => self.mend(number),
+            Fault::Forge => {
+                self.count("forgery");
+                attack::forge(self);
+            }
+            Fault::Heal => self.heal(),
+        }
+    }
+
+    fn heal(&mut self) {
+        let weather = &mut self.links.weather;
+        (weather.loss, weather.duplication, weather.tail) = (0.0, 0.0, 0.0);
+        let cuts: Vec<usize> = self.links.cuts.keys().copied().collect();
+        cuts.into_iter().for_each(|number| self.mend(number));
+        if self.scenario.rest > Duration::ZERO {
+            self.thaw = Some(self.now + self.scenario.rest);
+            self.queue.at(self.now + self.scenario.rest, Event::Thaw);
+        }
+        self.queue.at(self.now, Event::Look);
+    }
+
+    fn cut(&mut self, cut: Cut) {
+        if cut.noticed {
+            for (at, peer) in self.pairs(&cut) {
+                let later = self.now + Duration::from_millis(100 + self.rng.below(4_000));
+                self.queue.at(later, Event::Down { at, peer });
+            }
+        }
+        self.links.cuts.insert(cut.number, cut);
+    }
+
+    fn mend(&mut self, number: usize) {
+        let Some(cut) = self.links.cuts.remove(&number).filter(|cut| cut.noticed) else { return };
+        for (at, peer) in self.pairs(&cut) {
+            let later = self.now + self.links.latency(&mut self.rng, at, peer);
+            self.queue.at(later, Event::Up { at, peer });
+        }
+    }
+
+    /// Who can no longer talk to whom: a connection is of no use when one of its ways is cut.
+    fn pairs(&self, cut: &Cut) -> Vec<(usize, usize)> {
+        let all = (0..self.nodes.len()).flat_map(|one| (0..self.nodes.len()).map(move |other| (one, other)));
+        all.filter(|(one, other)| one != other && (cut.blocks(*one, *other) || cut.blocks(*other, *one))).collect()
+    }
+
+    pub fn join(&mut self, number: usize) {
+        if self.nodes[number].member.is_some() || self.nodes[0].ended.is_some() {
+            return;
+        }
+        let author_node = self.nodes[0].id;
+        let node = &mut self.nodes[number];
+        match node.nature {
+            Nature::Grabber | Nature::Spammer(_) => {
+                return self.queue.at(self.now, Event::Attack { node: number });
+            }
+            Nature::Hog | Nature::Honest | Nature::Flaky(_) | Nature::Liar(_) => {}
+        }
+        node.starts += 1;
+        if node.starts > 1 {
+            let kept = node.disk && !node.kept.is_empty();
+            *self.faults.entry(if kept { "restart with disk" } else { "restart without disk" }).or_default() += 1;
+        } else if self.now > Duration::from_secs(1) {
+            *self.faults.entry("late joiner").or_default() += 1;
+        }
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&self.seed.to_le_bytes());
+        seed[8..16].copy_from_slice(&(number as u64).to_le_bytes());
+        seed[16..24].copy_from_slice(&node.starts.to_le_bytes());
+        // Where a member can resume from a disk, `node.kept` is what is on it, and `node.disk` whether it is there.
+        let config = Config {
+            job: self.job,
+            rows: self.scenario.rows,
+            me: node.id,
+            keypair: node.key.clone(),
+            author_node,
+            author: AuthorId(self.author.public()),
+            author_key: (number == 0).then(|| self.author.clone()),
+            engine: "simulated".into(),
+            threads: node.threads,
+            seed,
+            incarnation: node.starts * 1_000_000,
+            retries: 1,
+            resume: Resume::default(),
+            tuning: Tuning::default(),
+        };
+        node.member = Some(Member::new(config, node.clock.local(self.now)));
+        (node.ended, node.leaving) = (None, false);
+        self.checks.begins(number);
+        self.taking_part += 1;
+        for other in 0..self.nodes.len() {
+            if other != number && self.nodes[other].member.is_some() {
+                let at = self.now + self.links.latency(&mut self.rng, number, other);
+                self.queue.at(at, Event::Up { at: number, peer: other });
+                self.queue.at(at, Event::Up { at: other, peer: number });
+            }
+        }
+        self.drain(number);
+    }
+
+    /// The process of a node is gone.
+    pub fn vanish(&mut self, number: usize) {
+        let running = std::mem::take(&mut self.nodes[number].running);
+        running.into_values().for_each(|(_, began)| self.wasted(number, began));
+        let node = &mut self.nodes[number];
+        self.taking_part -= usize::from(node.member.is_some() && node.ended.is_none());
+        (node.member, node.wake) = (None, None);
+        node.waiting.clear();
+        if !node.disk {
+            node.kept.clear();
+        }
+        for other in 0..self.nodes.len() {
+            // Most connections are reset; some just fall silent.
+            if other != number && self.nodes[other].member.is_some() && self.rng.chance(0.8) {
+                let at = self.now + Duration::from_millis(1 + self.rng.below(300));
+                self.queue.at(at, Event::Down { at: other, peer: number });
+            }
+        }
+    }
+
+    /// A run has ended, wanted or not.
+    pub fn wasted(&mut self, node: usize, began: Duration) {
+        self.done_work += self.now.saturating_sub(began).as_secs_f64() / self.nodes[node].slowness;
+    }
+}
