@@ -93,6 +93,10 @@ impl Member {
             return Err(Rejection::Slots);
         }
         results.verify().map_err(|_| Rejection::Signature)?;
+        if self.work.aside.get(&from).is_some_and(|aside| sets::meet(&aside.slots, &receipt.slots)) {
+            // Who has run it has taken it.
+            self.grant_taken(from);
+        }
         for (slot, leaf) in results.iter() {
             self.on_result(from, slot, leaf);
             if self.ended {

@@ -63,15 +63,16 @@ impl World {
 
     /// The members that take part and mean it.
     fn honest(&self) -> impl Iterator<Item = (usize, &Member)> {
-        let takes_part = |node: &crate::world::Node| node.ended.is_none() && node.nature != Nature::Hog;
+        let takes_part = |node: &crate::world::Node| node.ended.is_none() && node.nature != Nature::Hog && !node.banned;
         let nodes = self.nodes.iter().enumerate().filter(move |(_, node)| takes_part(node));
         nodes.filter_map(|(number, node)| Some((number, node.member.as_ref()?)))
     }
 
-    /// Every slot that is not sealed is somebody's who lives, or will soon be.
+    /// Every slot that is not sealed is somebody's who lives, or will soon be. (Those of further rows are the
+    /// author's business, and nobody's before their chunk was run once.)
     pub fn look(&mut self) {
         let Some(author) = self.nodes[0].member.as_ref().filter(|_| self.makespan.is_none()) else { return };
-        let mut nobodys = IntervalSet::from(0..self.scenario.rows.slots()).difference(author.sealed());
+        let mut nobodys = IntervalSet::from(0..self.scenario.rows.chunks).difference(author.sealed());
         for (_, member) in self.honest() {
             nobodys = nobodys.difference(member.held());
         }

@@ -151,6 +151,19 @@ impl World {
                 if self.trace {
                     eprintln!("{:>12.6} {notice:?}", self.now.as_secs_f64());
                 }
+                let accused = match &notice {
+                    Notice::Outvoted { workers, .. } => workers.clone(),
+                    Notice::Banned { peer } => vec![*peer],
+                    _ => Vec::new(),
+                };
+                for number in accused.iter().filter_map(|id| self.number(id)).collect::<Vec<_>>() {
+                    if matches!(self.nodes[number].nature, Nature::Liar(_)) {
+                        self.count(if matches!(notice, Notice::Banned { .. }) { "banned" } else { "outvoted" });
+                        self.nodes[number].banned |= matches!(notice, Notice::Banned { .. });
+                    } else {
+                        self.checks.fail(format!("node {number} is honest: {notice:?}"));
+                    }
+                }
                 let worker = match &notice {
                     Notice::Sealed { worker, .. } => self.number(worker),
                     _ => None,

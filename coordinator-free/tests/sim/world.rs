@@ -29,6 +29,8 @@ pub struct Node {
     pub id: NodeId,
     pub member: Option<Member>,
     pub ended: Option<Reason>,
+    /// The author has found it out.
+    pub banned: bool,
     pub nature: Nature,
     pub threads: u16,
     pub slowness: f64,
@@ -123,6 +125,7 @@ impl World {
                 key,
                 member: None,
                 ended: None,
+                banned: false,
                 nature: peer.nature,
                 threads: peer.threads,
                 slowness: peer.slowness,
