@@ -93,7 +93,7 @@ impl Member {
             return Err(Rejection::Slots);
         }
         results.verify().map_err(|_| Rejection::Signature)?;
-        if self.work.aside.get(&from).is_some_and(|aside| sets::meet(&aside.slots, &receipt.slots)) {
+        if self.work.aside.get(&from).is_some_and(|aside| self.answers(&aside.slots, &receipt.slots)) {
             // Who has run it has taken it.
             self.grant_taken(from);
         }
@@ -115,6 +115,11 @@ impl Member {
             self.send(from, Message::Counted { slots: left });
         }
         Ok(())
+    }
+
+    /// Whether among `results` are chunks of `granted`, be it in another row.
+    fn answers(&self, granted: &IntervalSet, results: &IntervalSet) -> bool {
+        sets::meet(granted, results) || sets::meet(granted, &sets::siblings(self.config.rows, results))
     }
 
     /// One slot's result, its signature checked.
