@@ -377,6 +377,7 @@ impl Member {
 
     pub(crate) fn grant_failed(&mut self, from: NodeId) {
         if let Some(aside) = self.work.aside.remove(&from) {
+            self.unassign(&aside.slots);
             self.work.take_back(aside);
             if self.leaving {
                 self.hand_back();

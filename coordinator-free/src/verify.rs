@@ -119,6 +119,16 @@ impl Member {
         }
     }
 
+    /// A grant came to nothing: the checks in it are open again.
+    pub(crate) fn unassign(&mut self, slots: &IntervalSet) {
+        let checks = sets::within(slots, self.check_rows());
+        if let Some(author) = &mut self.author {
+            for slot in checks.iter() {
+                author.checks.remove(&slot);
+            }
+        }
+    }
+
     fn open_again(&mut self, slot: u32) {
         if let Some(author) = &mut self.author {
             author.checks.remove(&slot);
