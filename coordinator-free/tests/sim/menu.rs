@@ -46,10 +46,10 @@ pub const MENU: &[Kind] = &[
     Kind { name: "pause", chance: 0.2, survived: true, fires: &["pause"], plan: pause },
     Kind { name: "forgery", chance: 0.25, survived: true, fires: &["forgery"], plan: forgery },
     Kind { name: "flaky", chance: 0.15, survived: true, fires: &["failed chunk"], plan: flaky },
-    Kind { name: "liar", chance: 0.3, survived: false, fires: &["lie"], plan: liar },
-    Kind { name: "hog", chance: 0.1, survived: false, fires: &["slot hogged"], plan: hog },
-    Kind { name: "grab", chance: 0.1, survived: false, fires: &["grab"], plan: grab },
-    Kind { name: "spam", chance: 0.1, survived: false, fires: &["spam"], plan: spam },
+    Kind { name: "liar", chance: 0.3, survived: true, fires: &["lie"], plan: liar },
+    Kind { name: "hog", chance: 0.1, survived: true, fires: &["slot hogged"], plan: hog },
+    Kind { name: "grab", chance: 0.1, survived: true, fires: &["grab"], plan: grab },
+    Kind { name: "spam", chance: 0.1, survived: true, fires: &["spam"], plan: spam },
 ];
 
 /// Which kinds there may be.
