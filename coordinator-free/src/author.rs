@@ -6,6 +6,7 @@ use std::time::Duration;
 use essaim_jobs::{FailureNote, IntervalSet, Keypair, Leaf, NodeId, Results, Rows, Signed};
 
 use crate::io::{Notice, Output};
+use crate::groups::Directory;
 use crate::ledger::Rejection;
 use crate::member::Member;
 use crate::message::{Close, Message, Reason, Seal};
@@ -32,8 +33,11 @@ pub(crate) struct Author {
     failures: BTreeMap<u32, Vec<NodeId>>,
     /// Slots whose chunk failed at a member, or whose output could not be had from it.
     distrust: BTreeMap<NodeId, IntervalSet>,
-    /// Sealed and not yet gossiped; when seals were last.
+    /// What members of other groups have told.
+    pub(crate) directory: Directory,
+    /// Sealed and not yet said; what of that members of other groups ran; when seals were last said.
     unsaid: IntervalSet,
+    owed: BTreeMap<NodeId, IntervalSet>,
     said: Option<Duration>,
     /// All seals as signed last, and how many slots they hold.
     signed: (u64, Vec<Signed<Seal>>),
@@ -49,7 +53,9 @@ impl Author {
             standing: BTreeMap::new(),
             failures: BTreeMap::new(),
             distrust: BTreeMap::new(),
+            directory: Directory::default(),
             unsaid: IntervalSet::new(),
+            owed: BTreeMap::new(),
             said: None,
             signed: (0, Vec::new()),
         }
@@ -104,6 +110,7 @@ impl Member {
             }
         }
         let mut left = sets::minus(&receipt.slots, self.ledger.sealed());
+        self.remind(from, &receipt.slots);
         if let Some(distrusted) = self.author.as_ref().and_then(|author| author.distrusted(&from)) {
             let slots = left.intersection(distrusted);
             left = sets::minus(&left, &slots);
@@ -187,6 +194,7 @@ impl Member {
                 if let Some(author) = &mut self.author {
                     author.tallies.remove(&chunk);
                 }
+                self.owe(chunk, agreed.iter().chain(&outvoted));
                 self.remember_votes(chunk, &agreed, outvoted);
                 self.seal(chunk, worker);
             }
@@ -194,6 +202,24 @@ impl Member {
                 self.out.push_back(Output::Notice(Notice::Disagreement { chunk, workers }));
                 self.close(Reason::Failed);
             }
+        }
+    }
+
+    /// Those of other groups who had a say on a chunk are to hear that it is sealed.
+    fn owe<'a>(&mut self, chunk: u32, workers: impl Iterator<Item = &'a NodeId>) {
+        let elsewhere: Vec<NodeId> = workers.filter(|node| !self.is_fellow(node)).copied().collect();
+        let Some(author) = &mut self.author else { return };
+        for node in elsewhere.into_iter().filter(|node| *node != self.config.me) {
+            author.owed.entry(node).or_default().union(&self.config.rows.slots_of(chunk).collect());
+        }
+    }
+
+    /// It has sent what was sealed before: it has not heard so.
+    fn remind(&mut self, worker: NodeId, slots: &IntervalSet) {
+        let known = slots.intersection(self.ledger.sealed());
+        let fellow = self.is_fellow(&worker);
+        if let Some(author) = self.author.as_mut().filter(|_| !fellow && !known.is_empty()) {
+            author.owed.entry(worker).or_default().union(&known);
         }
     }
 
@@ -228,7 +254,7 @@ impl Member {
         let failed_at = failed_at.clone();
         author.distrust(worker, chunk);
         let lends = |node: &NodeId| {
-            let takes_part = self.ledger.record(node).is_some_and(|record| !record.leaving);
+            let takes_part = self.record_of(node).is_some_and(|record| !record.leaving);
             takes_part && self.peers.get(node).is_some_and(|peer| peer.alive() && peer.load.threads > 0)
         };
         let here = self.work.threads() > 0 && !failed_at.contains(&self.config.me);
@@ -256,18 +282,27 @@ impl Member {
     }
 
     pub(crate) fn seal_deadline(&self) -> Option<Duration> {
-        let author = self.author.as_ref().filter(|author| !author.unsaid.is_empty())?;
+        let author = self.author.as_ref().filter(|author| !(author.unsaid.is_empty() && author.owed.is_empty()))?;
         Some(author.said.map_or(Duration::ZERO, |last| last + SEAL_GAP))
     }
 
-    /// Gossips what has been sealed, if it is time to.
+    /// Says what has been sealed, if it is time to: all to the own group, to others what they ran.
     pub(crate) fn spread_seals(&mut self) {
         if self.seal_deadline().is_none_or(|at| self.now < at) {
             return;
         }
-        let full = self.ledger.sealed().spans().len() <= FULL_SEAL_SPANS;
-        let seals = if full { self.all_seals() } else { self.new_seals() };
-        seals.into_iter().for_each(|seal| self.out.push_back(Output::Gossip(Message::Seal(seal))));
+        if self.author.as_ref().is_some_and(|author| !author.unsaid.is_empty()) {
+            let full = self.ledger.sealed().spans().len() <= FULL_SEAL_SPANS;
+            let seals = if full { self.all_seals() } else { self.new_seals() };
+            seals.into_iter().for_each(|seal| self.say(&Message::Seal(seal)));
+        }
+        let owed = self.author.as_mut().map(|author| std::mem::take(&mut author.owed)).unwrap_or_default();
+        for (node, slots) in owed {
+            let Some(author) = &self.author else { return };
+            for seal in self.sign(&slots, &author.key) {
+                self.send(node, Message::Seal(seal));
+            }
+        }
         if let Some(author) = &mut self.author {
             author.unsaid = IntervalSet::new();
             author.said = Some(self.now);
@@ -294,7 +329,7 @@ impl Member {
         seals
     }
 
-    fn sign(&self, slots: &IntervalSet, key: &Keypair) -> Vec<Signed<Seal>> {
+    pub(crate) fn sign(&self, slots: &IntervalSet, key: &Keypair) -> Vec<Signed<Seal>> {
         let piece = |spans: &[std::ops::Range<u32>]| {
             let mut slots = IntervalSet::new();
             spans.iter().for_each(|span| slots.insert(span.clone()));
@@ -309,7 +344,7 @@ impl Member {
             return;
         }
         if reason == Reason::Done {
-            self.all_seals().into_iter().for_each(|seal| self.out.push_back(Output::Gossip(Message::Seal(seal))));
+            self.all_seals().into_iter().for_each(|seal| self.say(&Message::Seal(seal)));
         }
         let Some(author) = &self.author else { return };
         let close = Signed::sign(Close { job: self.config.job, reason }, &author.key);

@@ -151,6 +151,21 @@ impl Member {
                 race = Some((micros * luck, node));
             }
         }
+        if best.is_none() {
+            // Nobody of the group has anything: somebody elsewhere may.
+            let elsewhere: Vec<(NodeId, Duration)> = self.elsewhere().collect();
+            for (node, left) in elsewhere {
+                let asked_lately = self.peers.get(&node).is_some_and(|peer| peer.skip_until > self.now || !peer.alive());
+                let luck = 0.5 + 0.5 * self.chance();
+                let score = left.as_secs_f64();
+                if !asked_lately && score > least && best.is_none_or(|(most, _)| score * luck > most) {
+                    best = Some((score * luck, node));
+                }
+            }
+            if let Some((_, node)) = best {
+                self.know(node);
+            }
+        }
         best.map(|(_, node)| (node, false)).or(race.map(|(_, node)| (node, true)))
     }
 
@@ -255,6 +270,7 @@ impl Member {
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.set_load(now, load);
         }
+        self.note_left(from, 0);
         self.skip(from);
         Ok(())
     }
@@ -328,7 +344,7 @@ impl Member {
     /// What this member will not run itself is shared by threads among those known to have nothing.
     fn share_among_idle(&self, asker: NodeId, load: &Load, slots: u32) -> u64 {
         let idle = |(node, peer): (&NodeId, &crate::peers::Peer)| {
-            let record = self.ledger.record(node).filter(|record| !record.leaving)?;
+            let record = self.record_of(node).filter(|record| !record.leaving)?;
             let empty = record.held.is_empty() && record.done.is_empty() && !self.work.aside.contains_key(node);
             (*node != asker && peer.alive() && empty).then_some(u64::from(peer.load.threads))
         };
@@ -354,7 +370,7 @@ impl Member {
     fn barred(&self, node: NodeId) -> IntervalSet {
         let distrusted = self.author.as_ref().and_then(|author| author.distrusted(&node));
         let none = IntervalSet::new();
-        let own = match self.ledger.record(&node) {
+        let own = match self.record_of(&node) {
             Some(record) => sets::union([&record.held, &record.done]),
             None => IntervalSet::new(),
         };

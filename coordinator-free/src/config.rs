@@ -97,6 +97,10 @@ pub struct Tuning {
     pub resend: (Duration, Duration, Duration),
     /// A worker that has not heard of the author for so long gives the job up.
     pub author_silence: Duration,
+    /// Members of a group: fewer join another, with so many newcomers are sent elsewhere, more fall in two.
+    pub group: (usize, usize, usize),
+    /// How often a member of another group tells the author how things are.
+    pub tell_gap: Duration,
     /// Members that may run one slot besides its owner.
     pub duplicators: u8,
 }
@@ -126,6 +130,8 @@ impl Default for Tuning {
             batch: (1_024, 512 << 10),
             resend: (ms(2_000), ms(10_000), ms(60_000)),
             author_silence: ms(60_000),
+            group: (8, 32, 48),
+            tell_gap: ms(5_000),
             duplicators: 2,
         }
     }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use essaim_jobs::{NodeId, Signed};
+use essaim_jobs::{IntervalSet, NodeId, Signed};
 
-use crate::io::Output;
 use crate::ledger::Rejection;
 use crate::member::Member;
 use crate::message::{Close, MEMBERS, Message, Record, Seal};
@@ -71,7 +70,7 @@ impl Member {
             let record = self.sign_record();
             self.voice.said = Some(self.now);
             self.voice.change = Change::Nothing;
-            self.out.push_back(Output::Gossip(Message::Record(record)));
+            self.say(&Message::Record(record));
         }
     }
 
@@ -83,7 +82,7 @@ impl Member {
         }
     }
 
-    fn sign_record(&mut self) -> Signed<Record> {
+    pub(crate) fn sign_record(&mut self) -> Signed<Record> {
         self.voice.seq = self.voice.seq.saturating_add(1);
         let mut held = self.work.held.clone();
         if held.spans().len() > RECORD_SPANS {
@@ -95,6 +94,7 @@ impl Member {
         let record = Record {
             job: self.config.job,
             seq: self.voice.seq,
+            group: self.group.id,
             held,
             done: sets::last_spans(&self.work.done, RECORD_SPANS),
             load: self.load(),
@@ -126,7 +126,7 @@ impl Member {
         if self.peers.get_mut(&from).is_some_and(early) {
             return;
         }
-        let seals = if sealed < self.ledger.sealed().len() { self.all_seals() } else { Vec::new() };
+        let seals = self.seals_for(from, sealed);
         let known: std::collections::BTreeMap<NodeId, u64> = known.iter().copied().collect();
         let lacks_bans = usize::from(banned) < self.ledger.bans().len();
         let bans = if lacks_bans { self.ledger.bans().values().cloned().collect() } else { Vec::new() };
@@ -138,8 +138,10 @@ impl Member {
         let seals: Vec<_> = seals.into_iter().take_while(|seal| fits(seal.body.slots.spans().len())).collect();
         let mine = self.record();
         let all = [(&self.config.me, &mine)].into_iter().chain(self.ledger.records());
-        let newer =
-            all.filter(|(node, signed)| **node != from && known.get(node).is_none_or(|seq| *seq < signed.body.seq));
+        let fellow = self.is_fellow(&from);
+        let newer = all.filter(|(node, signed)| {
+            fellow && **node != from && known.get(node).is_none_or(|seq| *seq < signed.body.seq)
+        });
         let size = |record: &Record| record.held.spans().len() + record.done.spans().len();
         let records: Vec<_> = newer
             .map(|(_, signed)| signed.clone())
@@ -172,7 +174,16 @@ impl Member {
         if owner == self.config.me {
             return self.on_own_record(record);
         }
+        if record.body.group != self.group.id {
+            return self.on_foreign_record(record);
+        }
+        if fresh && self.author.is_some() && self.place(owner) {
+            return Ok(());
+        }
         let Some(old) = self.ledger.merge_record(record)? else { return Ok(()) };
+        if let Some(author) = &mut self.author {
+            author.directory.records.remove(&owner);
+        }
         let first = !self.peers.contains_key(&owner);
         if !self.know(owner) {
             return Ok(());
@@ -226,9 +237,32 @@ impl Member {
         }
         let new = self.ledger.merge_seal(seal)?;
         if !new.is_empty() {
+            self.pass_on(seal, &new);
             self.drop_sealed(&new);
         }
         Ok(())
+    }
+
+    /// What the author seals it tells those who ran it; they tell their fellows, who may be about to run it.
+    fn pass_on(&mut self, seal: &Signed<Seal>, new: &IntervalSet) {
+        if self.group.id == crate::groups::FIRST {
+            return;
+        }
+        let holders = self.ledger.records().iter().filter(|(_, signed)| sets::meet(&signed.body.held, new));
+        let holders: Vec<NodeId> = holders.map(|(node, _)| *node).collect();
+        holders.into_iter().for_each(|node| self.send(node, Message::Seal(seal.clone())));
+    }
+
+    /// Seals that `from` lacks: all, in the author's group; of what it holds, elsewhere.
+    fn seals_for(&mut self, from: NodeId, sealed: u64) -> Vec<Signed<Seal>> {
+        if self.is_fellow(&from) {
+            let lacks = self.group.id == crate::groups::FIRST && sealed < self.ledger.sealed().len();
+            return if lacks { self.all_seals() } else { Vec::new() };
+        }
+        let Some(author) = &self.author else { return Vec::new() };
+        let Some(record) = self.record_of(&from) else { return Vec::new() };
+        let held = sets::union([&record.held, &record.done]).intersection(self.ledger.sealed());
+        if held.is_empty() { Vec::new() } else { self.sign(&held, &author.key) }
     }
 
     pub(crate) fn on_close(&mut self, close: &Signed<Close>) -> Result<(), Rejection> {

@@ -134,13 +134,10 @@ impl Ledger {
         if known.is_some_and(|known| known.body.seq > new.body.seq || known.body == new.body) {
             return Ok(None);
         }
-        if new.body.held.end() > self.slots || new.body.done.end() > self.slots {
-            return Err(Rejection::Slots);
-        }
         if known.is_none() && self.records.len() >= MEMBERS {
             return Err(Rejection::Full);
         }
-        new.verify().map_err(|_| Rejection::Signature)?;
+        self.check_record(new)?;
         // An owner that says two things under one version is broken or lying: all must still agree on one.
         let stands = |known: &Signed<Record>| known.body.seq == new.body.seq && encode(&known.body) < encode(&new.body);
         if known.is_some_and(stands) {
@@ -148,6 +145,22 @@ impl Ledger {
         }
         let old = self.records.insert(owner, new.clone());
         Ok(Some(old.map_or_else(|| Record::empty(self.job), |signed| signed.body)))
+    }
+
+    /// Whether it is a valid record of its signer for this job.
+    pub(crate) fn check_record(&self, record: &Signed<Record>) -> Result<(), Rejection> {
+        if record.body.job != self.job {
+            return Err(Rejection::OtherJob);
+        }
+        if record.body.held.end() > self.slots || record.body.done.end() > self.slots {
+            return Err(Rejection::Slots);
+        }
+        record.verify().map_err(|_| Rejection::Signature)
+    }
+
+    /// Forgets the page of one that is of the group no more; whether there was one.
+    pub(crate) fn remove_record(&mut self, node: &NodeId) -> bool {
+        self.records.remove(node).is_some()
     }
 
     /// Takes a seal in; returns the slots that were not known to be sealed.
@@ -195,6 +208,7 @@ impl Record {
         Record {
             job,
             seq: 0,
+            group: 0,
             held: IntervalSet::new(),
             done: IntervalSet::new(),
             load: crate::message::Load::default(),

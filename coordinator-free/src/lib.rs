@@ -16,6 +16,7 @@ mod author;
 mod claim;
 mod config;
 mod gossip;
+mod groups;
 pub mod io;
 pub mod ledger;
 mod member;

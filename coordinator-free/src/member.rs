@@ -11,13 +11,18 @@ use crate::author::Author;
 use crate::claim::Claim;
 use crate::config::Config;
 use crate::gossip::Voice;
+use crate::groups::Group;
 use crate::io::{Input, MemberView, Output, View};
 use crate::ledger::{Ledger, Rejection};
 use crate::message::{Load, MEMBERS, Message, Reason};
+
 use crate::peers::Peer;
 use crate::recover::Recover;
 use crate::report::Reporter;
 use crate::work::Work;
+
+/// Members that the author keeps in mind, of all groups.
+const ROSTER: usize = 65_536;
 
 /// One node's part in one job.
 ///
@@ -38,6 +43,7 @@ pub struct Member {
     pub(crate) claim: Claim,
     pub(crate) voice: Voice,
     pub(crate) recover: Recover,
+    pub(crate) group: Group,
     pub(crate) author: Option<Author>,
     pub(crate) leaving: bool,
     pub(crate) ended: bool,
@@ -72,6 +78,7 @@ impl Member {
             claim: Claim::new(&config),
             voice: Voice::new(now, config.incarnation),
             recover: Recover::new(now),
+            group: Group::new(now),
             author,
             leaving: false,
             ended: false,
@@ -148,7 +155,7 @@ impl Member {
         [self.claim_deadline(), self.report.deadline(urgent), self.seal_deadline()]
             .into_iter()
             .flatten()
-            .chain([self.gossip_at(), self.voice.digest_at, self.recover.pulse_at])
+            .chain([self.gossip_at(), self.voice.digest_at, self.recover.pulse_at, self.group.look_at])
             .min()
     }
 
@@ -164,6 +171,7 @@ impl Member {
             return;
         }
         self.compare();
+        self.look_around();
         self.settle();
     }
 
@@ -179,7 +187,8 @@ impl Member {
             alive: true,
             silent: Duration::ZERO,
         }];
-        for (node, signed) in self.ledger.records() {
+        let elsewhere = self.author.iter().flat_map(|author| &author.directory.records);
+        for (node, signed) in self.ledger.records().iter().chain(elsewhere) {
             let Some(peer) = self.peers.get(node) else { continue };
             members.push(MemberView {
                 node: *node,
@@ -253,6 +262,15 @@ impl Member {
             }
             Message::Duplicate { ask, slots } => self.on_duplicate(from, ask, &slots),
             Message::Nothing { ask, load } => self.on_nothing(from, ask, load),
+            Message::Look => {
+                self.on_look(from);
+                Ok(())
+            }
+            Message::Contacts { contacts } => {
+                self.on_contacts(&contacts);
+                Ok(())
+            }
+            Message::Place { group, contacts } => self.on_place(from, group, &contacts),
             Message::Results(results) => self.on_results(from, &results),
             Message::Counted { slots } => {
                 if from != self.config.author_node {
@@ -370,7 +388,8 @@ impl Member {
         if self.peers.contains_key(&node) {
             return true;
         }
-        if node == self.config.me || self.peers.len() >= MEMBERS {
+        let most = if self.author.is_some() { ROSTER } else { MEMBERS };
+        if node == self.config.me || self.peers.len() >= most {
             return false;
         }
         let (low, high) = self.config.tuning.silence;

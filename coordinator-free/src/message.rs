@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Members of one group that a node keeps in its ledger; more are not let in.
 pub const MEMBERS: usize = 256;
+/// Members of other groups that one message names.
+pub const CONTACTS: usize = 16;
 /// Bytes of one encoded [`Message`], sent directly or gossiped.
 pub const MESSAGE_BYTES: usize = 4 << 20;
 
@@ -32,6 +34,8 @@ pub struct Record {
     pub job: JobId,
     /// Version of this record.
     pub seq: u64,
+    /// The group it is in.
+    pub group: u64,
     /// The slots it owns: to be run, running, or run and not yet sealed.
     pub held: IntervalSet,
     /// The slots that it has run and that are not sealed, also those that it ran for another owner: their
@@ -41,6 +45,19 @@ pub struct Record {
     pub load: Load,
     /// It takes no more work and hands back what it has not started.
     pub leaving: bool,
+}
+
+/// A member of another group, by hearsay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// Who.
+    pub node: NodeId,
+    /// Its group.
+    pub group: u64,
+    /// How long what it has queued will last it, milliseconds; the most there is, if it can run nothing itself.
+    pub left_ms: u32,
+    /// Members of its group, where that is known.
+    pub members: u16,
 }
 
 /// The author's word that it has these slots' outputs. Grow-only: merging is union.
@@ -159,6 +176,22 @@ pub enum Message {
         ask: u64,
         /// How the answerer is doing.
         load: Load,
+    },
+    /// What goes on elsewhere? Answered with [`Message::Contacts`].
+    Look,
+    /// Members of other groups that the sender knows of, itself among them.
+    Contacts {
+        /// Who.
+        #[serde(deserialize_with = "bounds::seq::<_, _, CONTACTS>")]
+        contacts: Vec<Contact>,
+    },
+    /// From the author to a newcomer: its own group is full, go to this one.
+    Place {
+        /// The group.
+        group: u64,
+        /// Who is there.
+        #[serde(deserialize_with = "bounds::seq::<_, _, CONTACTS>")]
+        contacts: Vec<Contact>,
     },
     /// To the author: what came out.
     Results(Results),

@@ -19,6 +19,8 @@ const TOGETHER: Duration = Duration::from_secs(3);
 const GROUP: usize = 4;
 /// Two holders of neighbouring slots settle them in blocks of this many.
 const BLOCK: u32 = 64;
+/// Members of other groups are remembered for so long.
+const STRANGER: Duration = Duration::from_secs(30);
 /// A member silent for so long is asked for a sign of life.
 const PROBE_AFTER: Duration = Duration::from_secs(2);
 
@@ -70,14 +72,17 @@ impl Member {
             self.lease_moved();
         }
         let patience = self.patience();
-        let gone = |peer: &crate::peers::Peer| {
+        let gone = |(node, peer): &(&NodeId, &crate::peers::Peer)| {
             let down = peer.down.is_some_and(|since| self.now >= since + patience);
-            peer.alive() && (down || self.now >= peer.heard + peer.limit)
+            // One of another group is heard of less often.
+            let more = if self.is_fellow(node) { Duration::ZERO } else { 2 * self.config.tuning.tell_gap };
+            peer.alive() && (down || self.now >= peer.heard + peer.limit + more)
         };
-        let dead: Vec<NodeId> = self.peers.iter().filter(|(_, peer)| gone(peer)).map(|(node, _)| *node).collect();
+        let dead: Vec<NodeId> = self.peers.iter().filter(gone).map(|(node, _)| *node).collect();
         for node in &dead {
             self.dies(*node);
         }
+        self.forget_strangers();
         self.probe();
         let stalled = self.find_stalled();
         if stalled || !dead.is_empty() {
@@ -102,14 +107,16 @@ impl Member {
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.dead = Some(now);
         }
-        self.recover.deaths.push_back(now);
+        if self.is_fellow(&node) {
+            self.recover.deaths.push_back(now);
+        }
         while self.recover.deaths.front().is_some_and(|at| *at + TOGETHER < now) {
             self.recover.deaths.pop_front();
         }
         self.grant_failed(node);
         self.skip(node);
         let Some(author) = &self.author else { return };
-        let Some(record) = self.ledger.record(&node) else { return };
+        let Some(record) = self.record_of(&node) else { return };
         let held = sets::minus(&record.held, self.ledger.sealed());
         let run = held.intersection(&record.done);
         let safe = run.iter().filter(|slot| author.has_vote(node, self.config.rows.chunk(*slot))).count();
@@ -118,15 +125,33 @@ impl Member {
             let (held, rerun) = (held.len() - run.len() - running, run.len() - safe as u64 + running);
             self.out.push_back(Output::Notice(Notice::Lost { peer: node, held, rerun }));
         }
+        if let Some(author) = &mut self.author {
+            // Its fellows inherit from it.
+            author.directory.records.remove(&node);
+        }
+    }
+
+    /// Forgets members of other groups of which nothing was heard for long.
+    fn forget_strangers(&mut self) {
+        let (now, author) = (self.now, self.config.author_node);
+        let gone = |node: &NodeId, peer: &crate::peers::Peer| {
+            now >= peer.heard + STRANGER && *node != author && self.record_of(node).is_none()
+        };
+        let gone: Vec<NodeId> = self.peers.iter().filter(|(n, p)| gone(n, p)).map(|(node, _)| *node).collect();
+        for node in gone {
+            self.grant_failed(node);
+            self.peers.remove(&node);
+        }
     }
 
     /// Asks those who have been silent for long whether they are still there.
     fn probe(&mut self) {
-        let silent = |peer: &crate::peers::Peer| {
+        let silent = |(node, peer): &(&NodeId, &crate::peers::Peer)| {
             let last = peer.heard.max(peer.probed);
-            peer.alive() && peer.down.is_none() && self.now >= last + PROBE_AFTER.min(peer.limit / 2)
+            let due = self.now >= last + PROBE_AFTER.min(peer.limit / 2);
+            peer.alive() && peer.down.is_none() && due && self.is_fellow(node)
         };
-        let probed: Vec<NodeId> = self.peers.iter().filter(|(_, peer)| silent(peer)).map(|(node, _)| *node).collect();
+        let probed: Vec<NodeId> = self.peers.iter().filter(silent).map(|(node, _)| *node).collect();
         for node in probed {
             if let Some(peer) = self.peers.get_mut(&node) {
                 peer.probed = self.now;
@@ -179,7 +204,8 @@ impl Member {
     /// More members than chance would take have vanished together.
     fn partitioned(&self) -> bool {
         let deaths = self.recover.deaths.iter().filter(|at| **at + TOGETHER >= self.now).count();
-        let group = self.peers.values().filter(|peer| peer.alive()).count() + 1 + deaths;
+        let alive = self.peers.iter().filter(|(node, peer)| peer.alive() && self.is_fellow(node)).count();
+        let group = alive + 1 + deaths;
         let many = deaths * 100 > group * self.config.tuning.partition_percent as usize;
         group >= GROUP && deaths >= 2 && many
     }
@@ -233,19 +259,28 @@ impl Member {
             let left = sets::minus(&left, &held);
             if !left.is_empty() && self.is_heir(&node.0) {
                 self.take_over(&left, parked);
+                if self.group.id != crate::groups::FIRST {
+                    // Some of it may be sealed, which only the author and the dead knew.
+                    self.hello();
+                }
             }
         }
     }
 
-    /// Takes over what no living member has held for a while, wherever it went.
+    /// Takes over what no living member has held for a while, wherever it went. Only the author knows what is
+    /// held in all groups.
     fn adopt_orphans(&mut self) {
-        if self.author.is_none() && self.ledger.record(&self.config.author_node).is_none() {
-            // Nothing is known yet of who holds what.
+        if self.author.is_none() {
             return;
         }
-        let claimed = sets::union([self.ledger.sealed(), &self.held_by_the_living()]);
+        let elsewhere = self.author.iter().flat_map(|author| author.directory.records.values());
+        let elsewhere = sets::union(elsewhere.map(|signed| &signed.body.held));
+        let claimed = sets::union([self.ledger.sealed(), &self.held_by_the_living(), &elsewhere]);
         let orphans = sets::minus(&(0..self.config.rows.chunks).into(), &claimed);
-        let looks = (self.config.tuning.orphan_grace.as_millis() / LOOK_GAP.as_millis()) as usize;
+        let alone = self.author.as_ref().is_some_and(|author| author.directory.records.is_empty());
+        // What changes hands elsewhere is told late.
+        let late = if alone { Duration::ZERO } else { 2 * self.config.tuning.tell_gap };
+        let looks = ((self.config.tuning.orphan_grace + late).as_millis() / LOOK_GAP.as_millis()) as usize;
         let ripe = self.recover.orphans.iter().fold(orphans.clone(), |ripe, seen| ripe.intersection(seen));
         let enough = self.recover.orphans.len() >= looks;
         self.recover.orphans.push_back(orphans);
@@ -258,7 +293,7 @@ impl Member {
         let dead = self.ledger.records().iter().filter(|(node, _)| !self.holds(node));
         let of_the_dead = sets::union(dead.map(|(_, signed)| &signed.body.held));
         let nobodys = sets::minus(&ripe, &of_the_dead);
-        if !nobodys.is_empty() && self.is_heir(&[0; 32]) {
+        if !nobodys.is_empty() {
             self.take_over(&nobodys, false);
         }
     }
@@ -328,10 +363,11 @@ impl Member {
         }
         self.voice.digest_at = self.now + self.config.tuning.digest_gap;
         let author = self.config.author_node;
-        if self.author.is_none() && self.ledger.record(&author).is_none() {
+        if self.author.is_none() && self.group.id == crate::groups::FIRST && self.ledger.record(&author).is_none() {
             return self.hello();
         }
-        let alive: Vec<NodeId> = self.peers.iter().filter(|(_, peer)| peer.alive()).map(|(node, _)| *node).collect();
+        let alive = self.peers.iter().filter(|(node, peer)| peer.alive() && self.is_fellow(node));
+        let alive: Vec<NodeId> = alive.map(|(node, _)| *node).collect();
         if alive.is_empty() {
             return;
         }
@@ -344,7 +380,11 @@ impl Member {
     pub(crate) fn hello(&mut self) {
         let (author, record) = (self.config.author_node, self.record());
         self.send(author, Message::Record(record));
-        let digest = self.digest();
+        let digest = match self.group.id {
+            crate::groups::FIRST => self.digest(),
+            // The author is asked for what it has sealed, not for what others hold.
+            _ => Message::Digest { sealed: 0, banned: self.ledger.bans().len() as u16, records: Vec::new() },
+        };
         self.send(author, digest);
     }
 }

@@ -146,8 +146,9 @@ impl Member {
                 return false;
             }
             let has = |record: &crate::message::Record| record.held.contains(**slot) || record.done.contains(**slot);
-            let known = self.ledger.record(checker).is_some_and(has);
-            let settled = self.now >= *at + self.config.tuning.fresh;
+            let known = self.record_of(checker).is_some_and(has);
+            let heard_by = if self.is_fellow(checker) { Duration::ZERO } else { 2 * self.config.tuning.tell_gap };
+            let settled = self.now >= *at + self.config.tuning.fresh + heard_by;
             !self.peers.get(checker).is_some_and(crate::peers::Peer::holds) || (settled && !known)
         };
         let lost: Vec<u32> = author.checks.iter().filter(lost).map(|(slot, _)| *slot).collect();
