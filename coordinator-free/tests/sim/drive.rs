@@ -168,9 +168,13 @@ impl World {
                     Notice::Sealed { worker, .. } => self.number(worker),
                     _ => None,
                 };
-                self.checks.notice(&notice, worker);
+                let honest = self.nodes.iter().all(|node| !matches!(node.nature, Nature::Liar(_)));
+                self.checks.notice(&notice, worker, honest);
             }
             Output::Ended(reason) => {
+                if self.makespan.is_none() && number > 0 && !self.nodes[number].leaving {
+                    self.lost(number);
+                }
                 self.nodes[number].ended = Some(reason);
                 self.checks.ends(number);
                 self.judge_end(number, reason);
@@ -192,8 +196,9 @@ impl World {
         if from == to {
             return;
         }
-        if !matches!(message, Message::Results(_)) {
-            // Results are what it is all about; their number is bounded by the work.
+        let of_work = matches!(message, Message::Results(_) | Message::Refused { .. });
+        if !of_work && self.nodes[from].member.is_some() {
+            // What is said of each result is bounded by the work.
             self.nodes[from].meter.sent(self.now, bytes.len());
         }
         if self.nodes[to].member.is_none() {
@@ -259,10 +264,13 @@ impl World {
         match self.nodes[number].nature {
             Nature::Flaky(share) if dice("flaky").chance(share) => {
                 self.count("failed chunk");
+                self.excuses.lost += self.cost(chunk);
                 Leaf::Failed(FailureNote { deterministic: false, message: "flaky".into() })
             }
             Nature::Liar(share) if dice("lie").chance(share) => {
                 self.count("lie");
+                // It, and a third that tells who is right.
+                self.excuses.lost += 2.0 * self.cost(chunk);
                 let wrong = Bytes::from(format!("chunk {chunk}, says {number}"));
                 if self.scenario.blobs { Leaf::Blob(BlobRef::of(&wrong)) } else { Leaf::Inline(wrong) }
             }

@@ -11,6 +11,7 @@
 )]
 
 mod attack;
+mod bounds;
 mod checks;
 mod clock;
 mod converge;

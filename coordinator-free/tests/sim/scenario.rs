@@ -137,6 +137,11 @@ impl Scenario {
         }
     }
 
+    /// Seconds of work that all together do in a second, at first.
+    pub fn power(&self) -> f64 {
+        self.peers.iter().map(|peer| f64::from(peer.threads) / peer.slowness).sum()
+    }
+
     /// The first of those that may do anything: the ones before are honest and stay, so that every copy of a
     /// chunk can be run by somebody.
     pub fn staying(&self) -> usize {

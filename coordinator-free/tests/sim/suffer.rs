@@ -37,6 +37,7 @@ impl World {
             Fault::Slowness(node, slowness) => self.nodes[node].slowness = slowness,
             Fault::Jump(node, millis) => {
                 self.count(if millis < 0 { "clock jump back" } else { "clock jump" });
+                self.excuses.alone += Duration::from_secs(2);
                 self.nodes[node].clock.jump(self.now, millis);
                 self.nodes[node].jumped = true;
                 // What is due now, or later than was thought.
@@ -71,11 +72,16 @@ impl World {
                 self.queue.at(later, Event::Down { at, peer });
             }
         }
+        self.cut_at.get_or_insert(self.now);
         self.links.cuts.insert(cut.number, cut);
     }
 
     fn mend(&mut self, number: usize) {
-        let Some(cut) = self.links.cuts.remove(&number).filter(|cut| cut.noticed) else { return };
+        let cut = self.links.cuts.remove(&number);
+        if let Some(since) = self.cut_at.take_if(|_| self.links.cuts.is_empty()) {
+            self.excuses.alone += self.now - since;
+        }
+        let Some(cut) = cut.filter(|cut| cut.noticed) else { return };
         for (at, peer) in self.pairs(&cut) {
             let later = self.now + self.links.latency(&mut self.rng, at, peer);
             self.queue.at(later, Event::Up { at, peer });
@@ -144,6 +150,7 @@ impl World {
 
     /// The process of a node is gone.
     pub fn vanish(&mut self, number: usize) {
+        self.lost(number);
         let running = std::mem::take(&mut self.nodes[number].running);
         running.into_values().for_each(|(_, began)| self.wasted(number, began));
         let node = &mut self.nodes[number];
@@ -164,6 +171,17 @@ impl World {
 
     /// A run has ended, wanted or not.
     pub fn wasted(&mut self, node: usize, began: Duration) {
-        self.done_work += self.now.saturating_sub(began).as_secs_f64() / self.nodes[node].slowness;
+        let until = self.makespan.map_or(self.now, |(end, _)| end);
+        self.done_work += until.saturating_sub(began).as_secs_f64() / self.nodes[node].slowness;
+    }
+
+    /// What a node had run and nobody has, and what it was running: somebody has to do it again.
+    pub fn lost(&mut self, number: usize) {
+        let node = &self.nodes[number];
+        let unsealed = node.kept.keys().filter(|slot| !self.checks.sealed_slots().contains(**slot));
+        let run: f64 = unsealed.map(|slot| self.cost(self.scenario.rows.chunk(*slot))).sum();
+        let now = self.now;
+        let began = node.running.values().map(|(_, began)| now.saturating_sub(*began).as_secs_f64());
+        self.excuses.lost += run + began.sum::<f64>() / node.slowness;
     }
 }

@@ -8,6 +8,7 @@ use coordinator_free::message::MESSAGE_BYTES;
 use coordinator_free::{Member, Message, Reason};
 use essaim_jobs::{BlobRef, JobId, Keypair, Leaf, NodeId, decode};
 
+use crate::bounds::{self, Excuses};
 use crate::checks::Checks;
 use crate::clock::Clock;
 use crate::converge::{Orphans, Said};
@@ -96,6 +97,9 @@ pub struct World {
     pub faults: BTreeMap<&'static str, u64>,
     pub done_work: f64,
     pub makespan: Option<(Duration, Reason)>,
+    pub excuses: Excuses,
+    /// Since when some link is cut.
+    pub cut_at: Option<Duration>,
     /// Until when all work rests.
     pub thaw: Option<Duration>,
     pub orphans: Orphans,
@@ -164,6 +168,8 @@ impl World {
             faults: BTreeMap::new(),
             done_work: 0.0,
             makespan: None,
+            excuses: Excuses::default(),
+            cut_at: None,
             thaw: None,
             orphans: Orphans::default(),
         }
@@ -207,8 +213,12 @@ impl World {
         if let Some(violation) = self.checks.violation.take() {
             return Err(violation);
         }
-        let power: f64 = self.scenario.peers.iter().map(|peer| f64::from(peer.threads) / peer.slowness).sum();
+        let power = self.scenario.power();
         let needed = total * f64::from(self.scenario.rows.copies);
+        bounds::judge(&mut self, needed, longest);
+        if let Some(violation) = self.checks.violation.take() {
+            return Err(violation);
+        }
         let links = &self.links;
         links.faults.iter().for_each(|(name, count)| *self.faults.entry(name).or_default() += count);
         let most = |of: fn(&Meter) -> u64| self.nodes.iter().map(|node| of(&node.meter)).max().unwrap_or(0);
