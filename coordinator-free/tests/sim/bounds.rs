@@ -45,7 +45,9 @@ fn judge_waste(world: &mut World, needed: f64, longest: f64) {
     let threads: f64 = scenario.peers.iter().map(|peer| f64::from(peer.threads)).sum();
     // The last slots are raced, and all run on for as long as the word takes that it is over.
     let mut allowed = 0.02 * needed + 0.5 * longest * threads + 3.0 * scenario.weather.median.as_secs_f64() * power;
-    if !menu::all_mild(&scenario.kinds) {
+    // Who rests looks as if it had got stuck: others race it.
+    let rested = world.faults.contains_key("replicas compared");
+    if rested || !menu::all_mild(&scenario.kinds) {
         let Excuses { lost, alone } = world.excuses;
         allowed += lost + needed.min(alone.as_secs_f64() * power) + 0.3 * needed;
     }
