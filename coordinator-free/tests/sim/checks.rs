@@ -128,6 +128,9 @@ impl Checks {
         if !beyond.is_empty() {
             self.fail(format!("node {number} has {beyond:?} sealed, the author has not"));
         }
+        if number == 0 && !self.slots.difference(member.sealed()).is_empty() {
+            self.fail("the author has forgotten what it has sealed".into());
+        }
         let lost = self.seen.get(&number).map(|seen| seen.difference(member.sealed()));
         if let Some(lost) = lost.filter(|lost| !lost.is_empty()) {
             self.fail(format!("node {number} has forgotten that {lost:?} are sealed"));

@@ -27,7 +27,8 @@ impl World {
                 }
             }
             Event::Finish { node, slot, run } => self.finish(node, slot, run),
-            Event::Collected { slot, worker, leaf } => {
+            Event::Collected { life, .. } if life != self.nodes[0].starts => {}
+            Event::Collected { slot, worker, leaf, .. } => {
                 let there = self.nodes[worker].member.is_some();
                 let safe = matches!(leaf, Leaf::Inline(_)) || (there && self.nodes[worker].kept.contains_key(&slot));
                 self.count(if safe { "collected" } else { "output lost" });
@@ -139,7 +140,7 @@ impl World {
                     Leaf::Blob(_) => self.now + 2 * self.links.latency(&mut self.rng, 0, worker),
                     _ => self.now,
                 };
-                self.queue.at(at, Event::Collected { slot, worker, leaf });
+                self.queue.at(at, Event::Collected { slot, worker, leaf, life: self.nodes[0].starts });
             }
             Output::Release(slots) => {
                 for slot in slots.iter() {

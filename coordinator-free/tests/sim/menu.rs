@@ -37,6 +37,7 @@ pub const MENU: &[Kind] = &[
     Kind { name: "crash", chance: 0.4, survived: true, mild: false, fires: &["crash", "output lost"], plan: crash },
     Kind { name: "restart", chance: 0.3, survived: true, mild: false, fires: &["restart without disk"], plan: restart },
     Kind { name: "restart-disk", chance: 0.2, survived: true, mild: false, fires: &["restart with disk"], plan: restart_disk },
+    Kind { name: "author-restart", chance: 0.15, survived: true, mild: false, fires: &["author restart"], plan: author_restart },
     Kind { name: "half-dies", chance: 0.08, survived: true, mild: false, fires: &["crash"], plan: half_dies },
     Kind { name: "slow", chance: 0.3, survived: true, mild: true, fires: &["slow peer"], plan: slow },
     Kind { name: "slowdown", chance: 0.2, survived: true, mild: false, fires: &["slowdown"], plan: slowdown },
@@ -185,6 +186,16 @@ fn restart(world: &mut Scenario, rng: &mut Rng) -> bool {
 
 fn restart_disk(world: &mut Scenario, rng: &mut Rng) -> bool {
     (0..=rng.below(2)).all(|_| die(world, rng, true, true))
+}
+
+fn author_restart(world: &mut Scenario, rng: &mut Rng) -> bool {
+    for _ in 0..=rng.below(2) {
+        let at = world.early(rng);
+        let back = world.later(rng, at);
+        world.fault(at, Fault::Crash { node: 0, disk: true });
+        world.fault(back, Fault::Join(0));
+    }
+    true
 }
 
 fn half_dies(world: &mut Scenario, rng: &mut Rng) -> bool {

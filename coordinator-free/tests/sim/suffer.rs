@@ -108,8 +108,12 @@ impl World {
         }
         node.starts += 1;
         if node.starts > 1 {
-            let kept = node.disk && !node.kept.is_empty();
-            *self.faults.entry(if kept { "restart with disk" } else { "restart without disk" }).or_default() += 1;
+            let name = match node.disk && !node.kept.is_empty() {
+                _ if number == 0 => "author restart",
+                true => "restart with disk",
+                false => "restart without disk",
+            };
+            *self.faults.entry(name).or_default() += 1;
         } else if self.now > Duration::from_secs(1) {
             *self.faults.entry("late joiner").or_default() += 1;
         }
@@ -117,7 +121,13 @@ impl World {
         seed[..8].copy_from_slice(&self.seed.to_le_bytes());
         seed[8..16].copy_from_slice(&(number as u64).to_le_bytes());
         seed[16..24].copy_from_slice(&node.starts.to_le_bytes());
-        // Where a member can resume from a disk, `node.kept` is what is on it, and `node.disk` whether it is there.
+        let mut resume = Resume { again: node.starts > 1, ..Resume::default() };
+        if node.disk {
+            resume.results = node.kept.iter().map(|(slot, leaf)| (*slot, leaf.clone())).collect();
+        }
+        if number == 0 {
+            resume.sealed = self.checks.sealed_slots().clone();
+        }
         let config = Config {
             job: self.job,
             rows: self.scenario.rows,
@@ -131,7 +141,7 @@ impl World {
             seed,
             incarnation: node.starts * 1_000_000,
             retries: 1,
-            resume: Resume::default(),
+            resume,
             tuning: Tuning::default(),
         };
         node.member = Some(Member::new(config, node.clock.local(self.now)));
