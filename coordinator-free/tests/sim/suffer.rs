@@ -114,6 +114,10 @@ impl World {
                 false => "restart without disk",
             };
             *self.faults.entry(name).or_default() += 1;
+            if number == 0 {
+                // Who holds what it has to hear anew, and what it held is adopted after a while.
+                self.excuses.alone += Duration::from_secs(8);
+            }
         } else if self.now > Duration::from_secs(1) {
             *self.faults.entry("late joiner").or_default() += 1;
         }
