@@ -6,6 +6,7 @@ use coordinator_free::{Config, Input, Member, Resume, Tuning};
 use essaim_jobs::AuthorId;
 
 use crate::attack;
+use crate::diary::End;
 use crate::event::{Cut, Event, Fault};
 use crate::scenario::Nature;
 use crate::world::World;
@@ -145,7 +146,7 @@ impl World {
     /// The process of a node is gone.
     pub fn vanish(&mut self, number: usize) {
         let running = std::mem::take(&mut self.nodes[number].running);
-        running.into_values().for_each(|(_, began)| self.wasted(number, began));
+        running.into_iter().for_each(|(slot, (_, began))| self.ran(number, slot, began, End::Crashed));
         let node = &mut self.nodes[number];
         self.taking_part -= usize::from(node.member.is_some() && node.ended.is_none());
         (node.member, node.wake) = (None, None);
@@ -160,10 +161,5 @@ impl World {
                 self.queue.at(at, Event::Down { at: other, peer: number });
             }
         }
-    }
-
-    /// A run has ended, wanted or not.
-    pub fn wasted(&mut self, node: usize, began: Duration) {
-        self.done_work += self.now.saturating_sub(began).as_secs_f64() / self.nodes[node].slowness;
     }
 }
