@@ -152,7 +152,7 @@ impl Member {
 
     /// A connection is open: the author is greeted, and known members compare ledgers.
     pub(crate) fn on_up(&mut self, peer: NodeId) {
-        self.heard(peer);
+        self.meet(peer);
         if peer == self.config.author_node {
             // It may have been away, or have forgotten.
             self.report.again(self.now);
@@ -182,6 +182,7 @@ impl Member {
         if let Some(peer) = self.peers.get_mut(&owner) {
             let more = record.body.load.queued > 0 && peer.load.queued == 0;
             peer.set_load(now, record.body.load);
+            peer.met |= fresh;
             if fresh || (peer.down.is_none() && peer.dead.is_none()) {
                 self.heard(owner);
             }
