@@ -90,7 +90,7 @@ impl Member {
             // Holes that are sealed need not be said: whoever reads this knows, or will.
             let filled = sets::union([&held, self.ledger.sealed()]);
             let spans = filled.spans().iter().filter(|span| sets::meet(&held, &(*span).clone().into()));
-            held = sets::last_spans(&spans.cloned().flatten().collect(), RECORD_SPANS);
+            held = sets::last_spans(&sets::collect(spans.cloned().collect()), RECORD_SPANS);
         }
         let record = Record {
             job: self.config.job,
