@@ -8,6 +8,7 @@ use coordinator_free::{Input, Load, Member, Message, Notice, Output, Reason};
 use essaim_jobs::{BlobRef, FailureNote, Leaf, decode, encode};
 
 use crate::attack;
+use crate::diary::End;
 use crate::event::Event;
 use crate::net::Rng;
 use crate::scenario::Nature;
@@ -129,7 +130,7 @@ impl World {
                 for slot in slots {
                     self.nodes[number].waiting.retain(|waiting| *waiting != slot);
                     if let Some((_, began)) = self.nodes[number].running.remove(&slot) {
-                        self.wasted(number, began);
+                        self.ran(number, slot, began, End::Stopped);
                     }
                 }
                 self.start(number);
@@ -169,6 +170,9 @@ impl World {
                     Notice::Sealed { worker, .. } => self.number(worker),
                     _ => None,
                 };
+                if let (Notice::Sealed { chunk, .. }, Some(worker)) = (&notice, worker) {
+                    self.diary.sealed.insert(*chunk, worker);
+                }
                 let honest = self.nodes.iter().all(|node| !matches!(node.nature, Nature::Liar(_)));
                 self.checks.notice(&notice, worker, honest);
             }
@@ -181,7 +185,7 @@ impl World {
                 self.judge_end(number, reason);
                 self.taking_part -= 1;
                 let running = std::mem::take(&mut self.nodes[number].running);
-                running.into_values().for_each(|(_, began)| self.wasted(number, began));
+                running.into_iter().for_each(|(slot, (_, began))| self.ran(number, slot, began, End::Stopped));
                 self.nodes[number].waiting.clear();
                 if number == 0 {
                     self.makespan = Some((self.now, reason));
@@ -244,7 +248,7 @@ impl World {
             return self.queue.at(self.now + self.scenario.rest, Event::Finish { node: number, slot, run });
         }
         self.nodes[number].running.remove(&slot);
-        self.wasted(number, began);
+        self.ran(number, slot, began, End::Finished);
         let leaf = self.outcome(number, slot);
         self.nodes[number].kept.insert(slot, leaf.clone());
         let micros = self.nodes[number].clock.scaled(self.now - began).as_micros() as u64;

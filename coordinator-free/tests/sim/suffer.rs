@@ -6,6 +6,7 @@ use coordinator_free::{Config, Input, Member, Resume, Tuning};
 use essaim_jobs::AuthorId;
 
 use crate::attack;
+use crate::diary::End;
 use crate::event::{Cut, Event, Fault};
 use crate::scenario::Nature;
 use crate::world::World;
@@ -166,7 +167,7 @@ impl World {
     pub fn vanish(&mut self, number: usize) {
         self.lost(number);
         let running = std::mem::take(&mut self.nodes[number].running);
-        running.into_values().for_each(|(_, began)| self.wasted(number, began));
+        running.into_iter().for_each(|(slot, (_, began))| self.ran(number, slot, began, End::Crashed));
         let node = &mut self.nodes[number];
         self.taking_part -= usize::from(node.member.is_some() && node.ended.is_none());
         (node.member, node.wake) = (None, None);
@@ -181,12 +182,6 @@ impl World {
                 self.queue.at(at, Event::Down { at: other, peer: number });
             }
         }
-    }
-
-    /// A run has ended, wanted or not.
-    pub fn wasted(&mut self, node: usize, began: Duration) {
-        let until = self.makespan.map_or(self.now, |(end, _)| end);
-        self.done_work += until.saturating_sub(began).as_secs_f64() / self.nodes[node].slowness;
     }
 
     /// What a node had run and nobody has, and what it was running: somebody has to do it again.
