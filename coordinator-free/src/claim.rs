@@ -132,7 +132,7 @@ impl Member {
             .iter()
             .filter(|(node, peer)| {
                 let takes_part = self.ledger.record(node).is_some_and(|record| !record.leaving);
-                peer.holds() && peer.down.is_none() && peer.skip_until <= self.now && takes_part
+                peer.holds() && peer.met && peer.down.is_none() && peer.skip_until <= self.now && takes_part
             })
             .map(|(node, peer)| (*node, peer.load, peer.queued(self.now)))
             .collect();

@@ -89,7 +89,7 @@ impl Member {
             // Holes that are sealed need not be said: whoever reads this knows, or will.
             let filled = sets::union([&held, self.ledger.sealed()]);
             let spans = filled.spans().iter().filter(|span| sets::meet(&held, &(*span).clone().into()));
-            held = sets::last_spans(&spans.cloned().flatten().collect(), RECORD_SPANS);
+            held = sets::last_spans(&sets::collect(spans.cloned().collect()), RECORD_SPANS);
         }
         let record = Record {
             job: self.config.job,
@@ -154,7 +154,7 @@ impl Member {
 
     /// A connection is open: the author is greeted, and known members compare ledgers.
     pub(crate) fn on_up(&mut self, peer: NodeId) {
-        self.heard(peer);
+        self.meet(peer);
         if peer == self.config.author_node {
             // It may have been away, or have forgotten.
             self.report.again(self.now);
@@ -193,6 +193,7 @@ impl Member {
         if let Some(peer) = self.peers.get_mut(&owner) {
             let more = record.body.load.queued > 0 && peer.load.queued == 0;
             peer.set_load(now, record.body.load);
+            peer.met |= fresh;
             if fresh || (peer.down.is_none() && peer.dead.is_none()) {
                 self.heard(owner);
             }

@@ -1,6 +1,6 @@
 //! One node's state machine for one job: what goes in, what comes out, and the wiring in between.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use essaim_jobs::{IntervalSet, Leaf, NodeId, bounds};
@@ -48,6 +48,8 @@ pub struct Member {
     pub(crate) leaving: bool,
     pub(crate) ended: bool,
     pub(crate) rejected: u64,
+    /// Connected, and not known as members yet; at most `MEMBERS`.
+    pub(crate) strangers: BTreeSet<NodeId>,
 }
 
 impl Member {
@@ -83,6 +85,7 @@ impl Member {
             leaving: false,
             ended: false,
             rejected: 0,
+            strangers: BTreeSet::new(),
             config,
         };
         if member.author.is_some() {
@@ -126,6 +129,7 @@ impl Member {
             Input::Up(peer) => self.on_up(peer),
             Input::Down(peer) => {
                 let now = self.now;
+                self.strangers.remove(&peer);
                 if let Some(peer) = self.peers.get_mut(&peer) {
                     peer.down.get_or_insert(now);
                 }
@@ -239,7 +243,7 @@ impl Member {
         if !matches!(message, Message::Results(_)) && self.peers.get_mut(&from).is_some_and(|p| !p.may_speak(now)) {
             return Err(Rejection::Flood);
         }
-        self.heard(from);
+        self.meet(from);
         match message {
             Message::Record(record) => self.on_record(&record, true),
             Message::Seal(seal) => self.on_seal(&seal),
@@ -395,9 +399,20 @@ impl Member {
         let (low, high) = self.config.tuning.silence;
         let limit = low + (high - low).mul_f64(self.chance());
         let mut peer = Peer::new(self.now, limit);
+        peer.met = self.strangers.remove(&node);
         peer.banned = self.ledger.is_banned(&node);
         self.peers.insert(node, peer);
         true
+    }
+
+    /// A sign of life of `node` itself.
+    pub(crate) fn meet(&mut self, node: NodeId) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.met = true;
+        } else if self.strangers.len() < MEMBERS {
+            self.strangers.insert(node);
+        }
+        self.heard(node);
     }
 
     /// A number from 0 up to 1.

@@ -16,6 +16,8 @@ const BURST: f64 = 2_000.0;
 /// One other member.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
+    /// Whether it has been heard itself, or is connected; others are known by hearsay only, and may be long gone.
+    pub(crate) met: bool,
     /// When it was last heard.
     pub(crate) heard: Duration,
     /// How long it may be silent before it is dead.
@@ -52,6 +54,7 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) fn new(now: Duration, limit: Duration) -> Peer {
         Peer {
+            met: false,
             heard: now,
             limit,
             down: None,

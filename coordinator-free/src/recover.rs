@@ -15,6 +15,8 @@ use crate::sets;
 const LOOK_GAP: Duration = Duration::from_secs(1);
 /// Deaths within this time are one event.
 const TOGETHER: Duration = Duration::from_secs(3);
+/// So many deaths at least: with lifetimes of minutes, two within seconds are chance.
+const TOGETHER_LEAST: usize = 3;
 /// From this size of the group on, many deaths at once are taken for a partition.
 const GROUP: usize = 4;
 /// Two holders of neighbouring slots settle them in blocks of this many.
@@ -207,7 +209,7 @@ impl Member {
         let alive = self.peers.iter().filter(|(node, peer)| peer.alive() && self.is_fellow(node)).count();
         let group = alive + 1 + deaths;
         let many = deaths * 100 > group * self.config.tuning.partition_percent as usize;
-        group >= GROUP && deaths >= 2 && many
+        group >= GROUP && deaths >= TOGETHER_LEAST && many
     }
 
     /// All that members hold whose leases stand, this one's included.

@@ -81,8 +81,10 @@ pub(crate) fn siblings(rows: Rows, set: &IntervalSet) -> IntervalSet {
     collect(spans)
 }
 
-fn collect(mut spans: Vec<Range<u32>>) -> IntervalSet {
-    spans.sort_unstable_by_key(|span| span.start);
+/// The set of all that is in any of `spans`.
+pub(crate) fn collect(mut spans: Vec<Range<u32>>) -> IntervalSet {
+    // A stable sort is linear in runs that are sorted, as these are.
+    spans.sort_by_key(|span| span.start);
     let mut out = IntervalSet::new();
     // Ascending, so that each is appended to the end.
     for span in spans {

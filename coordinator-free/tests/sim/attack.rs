@@ -76,7 +76,8 @@ fn say_to_all(world: &mut World, from: usize, message: &Message) {
 pub fn forge(world: &mut World) {
     let outsider = Keypair::from_seed(&[0xbd; 32]);
     let from = NodeId(outsider.public());
-    let victim = world.rng.below(world.nodes.len() as u64) as usize;
+    // The author is the one worth deceiving.
+    let victim = if world.rng.chance(0.5) { 0 } else { world.rng.below(world.nodes.len() as u64) as usize };
     let other = (victim + 1) % world.nodes.len();
     let all: IntervalSet = (0..world.scenario.rows.slots()).into();
     let job = world.job;
@@ -97,8 +98,9 @@ pub fn forge(world: &mut World) {
         5 => (from, Message::Grant { ask: 1, slots: all }),
         6 => (from, Message::Counted { slots: all }),
         _ => {
-            let slots: IntervalSet = (0..1).into();
-            let leaves = vec![Leaf::Inline(bytes::Bytes::from_static(b"forged"))];
+            let first = world.rng.below(u64::from(world.scenario.rows.slots())) as u32;
+            let slots: IntervalSet = (first..(first + 64).min(world.scenario.rows.slots())).into();
+            let leaves = vec![Leaf::Inline(bytes::Bytes::from_static(b"forged")); slots.len() as usize];
             let root = Receipt::root(&leaves);
             let receipt = Receipt { job, slots, root, engine: String::new(), cpu_micros: 0 };
             let signer = world.nodes[other].id.0;

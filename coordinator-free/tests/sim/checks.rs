@@ -71,6 +71,11 @@ impl Checks {
         self.dropped.take_if(|(who, _)| *who == node);
     }
 
+    /// All slots of sealed chunks.
+    pub fn sealed_slots(&self) -> &IntervalSet {
+        &self.slots
+    }
+
     /// A node begins anew.
     pub fn begins(&mut self, node: usize) {
         self.seen.remove(&node);
@@ -86,7 +91,7 @@ impl Checks {
         }
     }
 
-    pub fn notice(&mut self, notice: &Notice, worker: Option<usize>) {
+    pub fn notice(&mut self, notice: &Notice, worker: Option<usize>, honest: bool) {
         match notice {
             Notice::Sealed { chunk, .. } => {
                 let none = BTreeSet::new();
@@ -108,10 +113,12 @@ impl Checks {
                 self.rows.slots_of(*chunk).for_each(|slot| self.slots.insert(slot..slot + 1));
             }
             Notice::Failed { retried: false, .. } => self.gave_up = true,
-            Notice::Disagreement { chunk, .. } => {
+            Notice::Disagreement { chunk, .. } if honest => {
                 self.fail(format!("chunk {chunk}: disagreement among honest peers"));
             }
-            Notice::Failed { .. } | Notice::Lost { .. } | Notice::Outvoted { .. } | Notice::Banned { .. } => {}
+            Notice::Disagreement { .. } | Notice::Failed { .. } | Notice::Lost { .. } => {}
+            // Whether they are said of the guilty is judged where it is known who is.
+            Notice::Outvoted { .. } | Notice::Banned { .. } => {}
         }
     }
 
@@ -120,6 +127,9 @@ impl Checks {
         let beyond = member.sealed().difference(&self.slots);
         if !beyond.is_empty() {
             self.fail(format!("node {number} has {beyond:?} sealed, the author has not"));
+        }
+        if number == 0 && !self.slots.difference(member.sealed()).is_empty() {
+            self.fail("the author has forgotten what it has sealed".into());
         }
         let lost = self.seen.get(&number).map(|seen| seen.difference(member.sealed()));
         if let Some(lost) = lost.filter(|lost| !lost.is_empty()) {

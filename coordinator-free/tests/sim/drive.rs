@@ -8,6 +8,7 @@ use coordinator_free::{Input, Load, Member, Message, Notice, Output, Reason};
 use essaim_jobs::{BlobRef, FailureNote, Leaf, decode, encode};
 
 use crate::attack;
+use crate::diary::End;
 use crate::event::Event;
 use crate::net::Rng;
 use crate::scenario::Nature;
@@ -27,7 +28,8 @@ impl World {
                 }
             }
             Event::Finish { node, slot, run } => self.finish(node, slot, run),
-            Event::Collected { slot, worker, leaf } => {
+            Event::Collected { life, .. } if life != self.nodes[0].starts => {}
+            Event::Collected { slot, worker, leaf, .. } => {
                 let there = self.nodes[worker].member.is_some();
                 let safe = matches!(leaf, Leaf::Inline(_)) || (there && self.nodes[worker].kept.contains_key(&slot));
                 self.count(if safe { "collected" } else { "output lost" });
@@ -128,7 +130,7 @@ impl World {
                 for slot in slots {
                     self.nodes[number].waiting.retain(|waiting| *waiting != slot);
                     if let Some((_, began)) = self.nodes[number].running.remove(&slot) {
-                        self.wasted(number, began);
+                        self.ran(number, slot, began, End::Stopped);
                     }
                 }
                 self.start(number);
@@ -139,7 +141,7 @@ impl World {
                     Leaf::Blob(_) => self.now + 2 * self.links.latency(&mut self.rng, 0, worker),
                     _ => self.now,
                 };
-                self.queue.at(at, Event::Collected { slot, worker, leaf });
+                self.queue.at(at, Event::Collected { slot, worker, leaf, life: self.nodes[0].starts });
             }
             Output::Release(slots) => {
                 for slot in slots.iter() {
@@ -168,15 +170,22 @@ impl World {
                     Notice::Sealed { worker, .. } => self.number(worker),
                     _ => None,
                 };
-                self.checks.notice(&notice, worker);
+                if let (Notice::Sealed { chunk, .. }, Some(worker)) = (&notice, worker) {
+                    self.diary.sealed.insert(*chunk, worker);
+                }
+                let honest = self.nodes.iter().all(|node| !matches!(node.nature, Nature::Liar(_)));
+                self.checks.notice(&notice, worker, honest);
             }
             Output::Ended(reason) => {
+                if self.makespan.is_none() && number > 0 && !self.nodes[number].leaving {
+                    self.lost(number);
+                }
                 self.nodes[number].ended = Some(reason);
                 self.checks.ends(number);
                 self.judge_end(number, reason);
                 self.taking_part -= 1;
                 let running = std::mem::take(&mut self.nodes[number].running);
-                running.into_values().for_each(|(_, began)| self.wasted(number, began));
+                running.into_iter().for_each(|(slot, (_, began))| self.ran(number, slot, began, End::Stopped));
                 self.nodes[number].waiting.clear();
                 if number == 0 {
                     self.makespan = Some((self.now, reason));
@@ -192,8 +201,9 @@ impl World {
         if from == to {
             return;
         }
-        if !matches!(message, Message::Results(_)) {
-            // Results are what it is all about; their number is bounded by the work.
+        let of_work = matches!(message, Message::Results(_) | Message::Refused { .. });
+        if !of_work && self.nodes[from].member.is_some() {
+            // What is said of each result is bounded by the work.
             self.nodes[from].meter.sent(self.now, bytes.len());
         }
         if self.nodes[to].member.is_none() {
@@ -238,7 +248,7 @@ impl World {
             return self.queue.at(self.now + self.scenario.rest, Event::Finish { node: number, slot, run });
         }
         self.nodes[number].running.remove(&slot);
-        self.wasted(number, began);
+        self.ran(number, slot, began, End::Finished);
         let leaf = self.outcome(number, slot);
         self.nodes[number].kept.insert(slot, leaf.clone());
         let micros = self.nodes[number].clock.scaled(self.now - began).as_micros() as u64;
@@ -259,10 +269,13 @@ impl World {
         match self.nodes[number].nature {
             Nature::Flaky(share) if dice("flaky").chance(share) => {
                 self.count("failed chunk");
+                self.excuses.lost += self.cost(chunk);
                 Leaf::Failed(FailureNote { deterministic: false, message: "flaky".into() })
             }
             Nature::Liar(share) if dice("lie").chance(share) => {
                 self.count("lie");
+                // It, and a third that tells who is right.
+                self.excuses.lost += 2.0 * self.cost(chunk);
                 let wrong = Bytes::from(format!("chunk {chunk}, says {number}"));
                 if self.scenario.blobs { Leaf::Blob(BlobRef::of(&wrong)) } else { Leaf::Inline(wrong) }
             }

@@ -25,6 +25,8 @@ pub enum Event {
         slot: u32,
         worker: usize,
         leaf: essaim_jobs::Leaf,
+        /// Which life of the author asked for it.
+        life: u64,
     },
     Wake {
         node: usize,

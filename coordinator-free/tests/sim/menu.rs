@@ -14,6 +14,8 @@ pub struct Kind {
     chance: f64,
     /// Whether the core gets through it. Others are drawn only when asked for, with `--with`.
     survived: bool,
+    /// Whether no work may be done twice because of it.
+    mild: bool,
     /// What has to be counted in at least one world of a full run.
     pub fires: &'static [&'static str],
     /// Plans it; false where the world has no place for it.
@@ -25,31 +27,32 @@ const QUIET: u64 = 12;
 
 #[rustfmt::skip]
 pub const MENU: &[Kind] = &[
-    Kind { name: "loss", chance: 0.4, survived: true, fires: &["loss"], plan: loss },
-    Kind { name: "duplication", chance: 0.3, survived: true, fires: &["duplication"], plan: duplication },
-    Kind { name: "reordering", chance: 0.3, survived: true, fires: &["reordering"], plan: reordering },
-    Kind { name: "tail", chance: 0.3, survived: true, fires: &["long delay"], plan: tail },
-    Kind { name: "partition", chance: 0.25, survived: true, fires: &["partition"], plan: partition },
-    Kind { name: "one-way", chance: 0.25, survived: true, fires: &["one-way cut"], plan: one_way },
-    Kind { name: "author-away", chance: 0.15, survived: true, fires: &["author away"], plan: author_away },
-    Kind { name: "crash", chance: 0.4, survived: true, fires: &["crash", "output lost"], plan: crash },
-    Kind { name: "restart", chance: 0.3, survived: true, fires: &["restart without disk"], plan: restart },
-    Kind { name: "restart-disk", chance: 0.2, survived: true, fires: &["restart with disk"], plan: restart_disk },
-    Kind { name: "half-dies", chance: 0.08, survived: true, fires: &["crash"], plan: half_dies },
-    Kind { name: "slow", chance: 0.3, survived: true, fires: &["slow peer"], plan: slow },
-    Kind { name: "slowdown", chance: 0.2, survived: true, fires: &["slowdown"], plan: slowdown },
-    Kind { name: "skew", chance: 0.3, survived: true, fires: &["clock skew"], plan: skew },
-    Kind { name: "jump", chance: 0.2, survived: true, fires: &["clock jump", "clock jump back"], plan: jump },
-    Kind { name: "far-jump", chance: 0.05, survived: true, fires: &["job given up"], plan: far_jump },
-    Kind { name: "late", chance: 0.4, survived: true, fires: &["late joiner"], plan: late },
-    Kind { name: "leave", chance: 0.2, survived: true, fires: &["leave"], plan: leave },
-    Kind { name: "pause", chance: 0.2, survived: true, fires: &["pause"], plan: pause },
-    Kind { name: "forgery", chance: 0.25, survived: true, fires: &["forgery"], plan: forgery },
-    Kind { name: "flaky", chance: 0.15, survived: true, fires: &["failed chunk"], plan: flaky },
-    Kind { name: "liar", chance: 0.3, survived: true, fires: &["lie"], plan: liar },
-    Kind { name: "hog", chance: 0.1, survived: true, fires: &["slot hogged"], plan: hog },
-    Kind { name: "grab", chance: 0.1, survived: true, fires: &["grab"], plan: grab },
-    Kind { name: "spam", chance: 0.1, survived: true, fires: &["spam"], plan: spam },
+    Kind { name: "loss", chance: 0.4, survived: true, mild: false, fires: &["loss"], plan: loss },
+    Kind { name: "duplication", chance: 0.3, survived: true, mild: true, fires: &["duplication"], plan: duplication },
+    Kind { name: "reordering", chance: 0.3, survived: true, mild: false, fires: &["reordering"], plan: reordering },
+    Kind { name: "tail", chance: 0.3, survived: true, mild: false, fires: &["long delay"], plan: tail },
+    Kind { name: "partition", chance: 0.25, survived: true, mild: false, fires: &["partition"], plan: partition },
+    Kind { name: "one-way", chance: 0.25, survived: true, mild: false, fires: &["one-way cut"], plan: one_way },
+    Kind { name: "author-away", chance: 0.15, survived: true, mild: false, fires: &["author away"], plan: author_away },
+    Kind { name: "crash", chance: 0.4, survived: true, mild: false, fires: &["crash", "output lost"], plan: crash },
+    Kind { name: "restart", chance: 0.3, survived: true, mild: false, fires: &["restart without disk"], plan: restart },
+    Kind { name: "restart-disk", chance: 0.2, survived: true, mild: false, fires: &["restart with disk"], plan: restart_disk },
+    Kind { name: "author-restart", chance: 0.15, survived: true, mild: false, fires: &["author restart"], plan: author_restart },
+    Kind { name: "half-dies", chance: 0.08, survived: true, mild: false, fires: &["crash"], plan: half_dies },
+    Kind { name: "slow", chance: 0.3, survived: true, mild: true, fires: &["slow peer"], plan: slow },
+    Kind { name: "slowdown", chance: 0.2, survived: true, mild: false, fires: &["slowdown"], plan: slowdown },
+    Kind { name: "skew", chance: 0.3, survived: true, mild: true, fires: &["clock skew"], plan: skew },
+    Kind { name: "jump", chance: 0.2, survived: true, mild: false, fires: &["clock jump", "clock jump back"], plan: jump },
+    Kind { name: "far-jump", chance: 0.05, survived: true, mild: false, fires: &["job given up"], plan: far_jump },
+    Kind { name: "late", chance: 0.4, survived: true, mild: true, fires: &["late joiner"], plan: late },
+    Kind { name: "leave", chance: 0.2, survived: true, mild: true, fires: &["leave"], plan: leave },
+    Kind { name: "pause", chance: 0.2, survived: true, mild: true, fires: &["pause"], plan: pause },
+    Kind { name: "forgery", chance: 0.25, survived: true, mild: true, fires: &["forgery"], plan: forgery },
+    Kind { name: "flaky", chance: 0.15, survived: true, mild: false, fires: &["failed chunk"], plan: flaky },
+    Kind { name: "liar", chance: 0.3, survived: true, mild: false, fires: &["lie"], plan: liar },
+    Kind { name: "hog", chance: 0.1, survived: true, mild: false, fires: &["slot hogged"], plan: hog },
+    Kind { name: "grab", chance: 0.1, survived: true, mild: false, fires: &["grab"], plan: grab },
+    Kind { name: "spam", chance: 0.1, survived: true, mild: false, fires: &["spam"], plan: spam },
 ];
 
 /// Which kinds there may be.
@@ -102,6 +105,11 @@ impl Menu {
         let only = self.only.as_ref().map_or_else(String::new, |only| list("only", only));
         only + &list("with", &self.with) + &list("without", &self.without)
     }
+}
+
+/// Whether none of these kinds is a reason to do work twice.
+pub fn all_mild(names: &[&str]) -> bool {
+    MENU.iter().filter(|kind| names.contains(&kind.name)).all(|kind| kind.mild)
 }
 
 fn loss(world: &mut Scenario, rng: &mut Rng) -> bool {
@@ -178,6 +186,16 @@ fn restart(world: &mut Scenario, rng: &mut Rng) -> bool {
 
 fn restart_disk(world: &mut Scenario, rng: &mut Rng) -> bool {
     (0..=rng.below(2)).all(|_| die(world, rng, true, true))
+}
+
+fn author_restart(world: &mut Scenario, rng: &mut Rng) -> bool {
+    for _ in 0..=rng.below(2) {
+        let at = world.early(rng);
+        let back = world.later(rng, at);
+        world.fault(at, Fault::Crash { node: 0, disk: true });
+        world.fault(back, Fault::Join(0));
+    }
+    true
 }
 
 fn half_dies(world: &mut Scenario, rng: &mut Rng) -> bool {

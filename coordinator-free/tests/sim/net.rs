@@ -89,6 +89,8 @@ pub struct Links {
     pub bytes: u64,
     /// By tag: how many messages of each kind.
     pub kinds: BTreeMap<&'static str, u64>,
+    /// And how many bytes.
+    pub sizes: BTreeMap<&'static str, u64>,
     last: BTreeMap<(usize, usize), Duration>,
 }
 
@@ -101,6 +103,7 @@ impl Links {
             messages: 0,
             bytes: 0,
             kinds: BTreeMap::new(),
+            sizes: BTreeMap::new(),
             last: BTreeMap::new(),
         }
     }
@@ -117,6 +120,7 @@ impl Links {
         self.messages += 1;
         self.bytes += len as u64;
         *self.kinds.entry(kind(message)).or_default() += 1;
+        *self.sizes.entry(kind(message)).or_default() += len as u64;
         let (from, to) = ends;
         if let Some(name) = self.blocked(from, to) {
             self.count(name);

@@ -55,6 +55,8 @@ pub struct Scenario {
     /// Mean seconds of a slot on a node of slowness 1, and whether costs are exponential.
     pub mean: f64,
     pub exponential: bool,
+    /// Seconds of each chunk instead, where they are drawn elsewhere.
+    pub costs: Option<Vec<f64>>,
     /// Outputs are blobs that the author fetches.
     pub blobs: bool,
     pub faults: Vec<(Duration, Fault)>,
@@ -96,6 +98,7 @@ impl Scenario {
             weather,
             mean,
             exponential: rng.chance(0.7),
+            costs: None,
             blobs: rng.chance(0.3),
             faults: Vec::new(),
             // Faults are to happen while there is work, and healing mostly before it is all done.
@@ -130,11 +133,17 @@ impl Scenario {
             weather: Weather::fair(median, if wan { 0.4 } else { 0.2 }, 0.1),
             mean,
             exponential: true,
+            costs: None,
             blobs: false,
             faults,
             heal: Duration::ZERO,
             rest: Duration::ZERO,
         }
+    }
+
+    /// Seconds of work that all together do in a second, at first.
+    pub fn power(&self) -> f64 {
+        self.peers.iter().map(|peer| f64::from(peer.threads) / peer.slowness).sum()
     }
 
     /// The first of those that may do anything: the ones before are honest and stay, so that every copy of a

@@ -6,6 +6,7 @@ use coordinator_free::{Config, Input, Member, Resume, Tuning};
 use essaim_jobs::AuthorId;
 
 use crate::attack;
+use crate::diary::End;
 use crate::event::{Cut, Event, Fault};
 use crate::scenario::Nature;
 use crate::world::World;
@@ -37,6 +38,7 @@ impl World {
             Fault::Slowness(node, slowness) => self.nodes[node].slowness = slowness,
             Fault::Jump(node, millis) => {
                 self.count(if millis < 0 { "clock jump back" } else { "clock jump" });
+                self.excuses.alone += Duration::from_secs(2);
                 self.nodes[node].clock.jump(self.now, millis);
                 self.nodes[node].jumped = true;
                 // What is due now, or later than was thought.
@@ -71,11 +73,16 @@ impl World {
                 self.queue.at(later, Event::Down { at, peer });
             }
         }
+        self.cut_at.get_or_insert(self.now);
         self.links.cuts.insert(cut.number, cut);
     }
 
     fn mend(&mut self, number: usize) {
-        let Some(cut) = self.links.cuts.remove(&number).filter(|cut| cut.noticed) else { return };
+        let cut = self.links.cuts.remove(&number);
+        if let Some(since) = self.cut_at.take_if(|_| self.links.cuts.is_empty()) {
+            self.excuses.alone += self.now - since;
+        }
+        let Some(cut) = cut.filter(|cut| cut.noticed) else { return };
         for (at, peer) in self.pairs(&cut) {
             let later = self.now + self.links.latency(&mut self.rng, at, peer);
             self.queue.at(later, Event::Up { at, peer });
@@ -102,8 +109,16 @@ impl World {
         }
         node.starts += 1;
         if node.starts > 1 {
-            let kept = node.disk && !node.kept.is_empty();
-            *self.faults.entry(if kept { "restart with disk" } else { "restart without disk" }).or_default() += 1;
+            let name = match node.disk && !node.kept.is_empty() {
+                _ if number == 0 => "author restart",
+                true => "restart with disk",
+                false => "restart without disk",
+            };
+            *self.faults.entry(name).or_default() += 1;
+            if number == 0 {
+                // Who holds what it has to hear anew, and what it held is adopted after a while.
+                self.excuses.alone += Duration::from_secs(8);
+            }
         } else if self.now > Duration::from_secs(1) {
             *self.faults.entry("late joiner").or_default() += 1;
         }
@@ -111,7 +126,13 @@ impl World {
         seed[..8].copy_from_slice(&self.seed.to_le_bytes());
         seed[8..16].copy_from_slice(&(number as u64).to_le_bytes());
         seed[16..24].copy_from_slice(&node.starts.to_le_bytes());
-        // Where a member can resume from a disk, `node.kept` is what is on it, and `node.disk` whether it is there.
+        let mut resume = Resume { again: node.starts > 1, ..Resume::default() };
+        if node.disk {
+            resume.results = node.kept.iter().map(|(slot, leaf)| (*slot, leaf.clone())).collect();
+        }
+        if number == 0 {
+            resume.sealed = self.checks.sealed_slots().clone();
+        }
         let config = Config {
             job: self.job,
             rows: self.scenario.rows,
@@ -125,7 +146,7 @@ impl World {
             seed,
             incarnation: node.starts * 1_000_000,
             retries: 1,
-            resume: Resume::default(),
+            resume,
             tuning: Tuning::default(),
         };
         node.member = Some(Member::new(config, node.clock.local(self.now)));
@@ -144,8 +165,9 @@ impl World {
 
     /// The process of a node is gone.
     pub fn vanish(&mut self, number: usize) {
+        self.lost(number);
         let running = std::mem::take(&mut self.nodes[number].running);
-        running.into_values().for_each(|(_, began)| self.wasted(number, began));
+        running.into_iter().for_each(|(slot, (_, began))| self.ran(number, slot, began, End::Crashed));
         let node = &mut self.nodes[number];
         self.taking_part -= usize::from(node.member.is_some() && node.ended.is_none());
         (node.member, node.wake) = (None, None);
@@ -162,8 +184,13 @@ impl World {
         }
     }
 
-    /// A run has ended, wanted or not.
-    pub fn wasted(&mut self, node: usize, began: Duration) {
-        self.done_work += self.now.saturating_sub(began).as_secs_f64() / self.nodes[node].slowness;
+    /// What a node had run and nobody has, and what it was running: somebody has to do it again.
+    pub fn lost(&mut self, number: usize) {
+        let node = &self.nodes[number];
+        let unsealed = node.kept.keys().filter(|slot| !self.checks.sealed_slots().contains(**slot));
+        let run: f64 = unsealed.map(|slot| self.cost(self.scenario.rows.chunk(*slot))).sum();
+        let now = self.now;
+        let began = node.running.values().map(|(_, began)| now.saturating_sub(*began).as_secs_f64());
+        self.excuses.lost += run + began.sum::<f64>() / node.slowness;
     }
 }

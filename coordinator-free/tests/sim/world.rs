@@ -8,9 +8,11 @@ use coordinator_free::message::MESSAGE_BYTES;
 use coordinator_free::{Member, Message, Reason};
 use essaim_jobs::{BlobRef, JobId, Keypair, Leaf, NodeId, decode};
 
+use crate::bounds::{self, Excuses};
 use crate::checks::Checks;
 use crate::clock::Clock;
 use crate::converge::{Orphans, Said};
+use crate::diary::{Diary, End, Run};
 use crate::event::{Event, Fault, Queue};
 use crate::net::{Links, Rng};
 use crate::scenario::{Nature, Scenario};
@@ -74,6 +76,9 @@ pub struct Outcome {
     pub nobodys: usize,
     /// The kinds of fault that were planned.
     pub drawn: Vec<&'static str>,
+    /// Bytes sent, by kind of message.
+    pub sizes: BTreeMap<&'static str, u64>,
+    pub diary: Diary,
 }
 
 pub struct World {
@@ -95,7 +100,11 @@ pub struct World {
     hasher: blake3::Hasher,
     pub faults: BTreeMap<&'static str, u64>,
     pub done_work: f64,
+    pub diary: Diary,
     pub makespan: Option<(Duration, Reason)>,
+    pub excuses: Excuses,
+    /// Since when some link is cut.
+    pub cut_at: Option<Duration>,
     /// Until when all work rests.
     pub thaw: Option<Duration>,
     pub orphans: Orphans,
@@ -163,7 +172,10 @@ impl World {
             hasher: blake3::Hasher::new(),
             faults: BTreeMap::new(),
             done_work: 0.0,
+            diary: Diary::default(),
             makespan: None,
+            excuses: Excuses::default(),
+            cut_at: None,
             thaw: None,
             orphans: Orphans::default(),
         }
@@ -207,8 +219,12 @@ impl World {
         if let Some(violation) = self.checks.violation.take() {
             return Err(violation);
         }
-        let power: f64 = self.scenario.peers.iter().map(|peer| f64::from(peer.threads) / peer.slowness).sum();
+        let power = self.scenario.power();
         let needed = total * f64::from(self.scenario.rows.copies);
+        bounds::judge(&mut self, needed, longest);
+        if let Some(violation) = self.checks.violation.take() {
+            return Err(violation);
+        }
         let links = &self.links;
         links.faults.iter().for_each(|(name, count)| *self.faults.entry(name).or_default() += count);
         let most = |of: fn(&Meter) -> u64| self.nodes.iter().map(|node| of(&node.meter)).max().unwrap_or(0);
@@ -222,6 +238,8 @@ impl World {
             events,
             bytes_a_second: links.bytes as f64 / self.nodes.len() as f64 / makespan.as_secs_f64(),
             kinds: links.kinds.clone(),
+            sizes: links.sizes.clone(),
+            diary: self.diary,
             faults: self.faults,
             rejected,
             most_sent: (most(|meter| meter.most.0), most(|meter| meter.most.1)),
@@ -238,6 +256,10 @@ impl World {
 
     /// By when the job must have ended: well after the last fault, at the speed of those who surely stay.
     fn limit(&self, total: f64, longest: f64) -> Duration {
+        if self.scenario.costs.is_some() {
+            // A measurement: whatever goes wrong, a job that takes so many times longer has failed.
+            return self.scenario.heal;
+        }
         let scenario = &self.scenario;
         let copies = f64::from(scenario.rows.copies);
         let staying = &scenario.peers[1..scenario.staying().min(scenario.peers.len())];
@@ -257,6 +279,9 @@ impl World {
     }
 
     pub fn cost(&self, chunk: u32) -> f64 {
+        if let Some(costs) = &self.scenario.costs {
+            return costs[chunk as usize];
+        }
         let mut rng = Rng::new(self.seed.wrapping_mul(31).wrapping_add(u64::from(chunk)));
         self.scenario.mean * if self.scenario.exponential { rng.exponential().max(0.01) } else { 1.0 }
     }
@@ -305,6 +330,14 @@ impl World {
         if let Some(member) = &self.nodes[number].member {
             self.checks.replica(number, member);
         }
+    }
+
+    /// A run has ended: its time was spent, for whatever it was.
+    pub fn ran(&mut self, node: usize, slot: u32, began: Duration, end: End) {
+        // What is still run when the job is over is not wasted on it.
+        let until = self.makespan.map_or(self.now, |(end, _)| end);
+        self.done_work += until.saturating_sub(began).as_secs_f64() / self.nodes[node].slowness;
+        self.diary.runs.push(Run { node, slot, began, ended: self.now, end });
     }
 
     /// Which node this is.
