@@ -24,6 +24,9 @@ const BELIEVED: Duration = Duration::from_secs(10);
 /// Time between two looks at other groups: of a member that has nothing to do, and of any other.
 const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(3));
 
+/// How often the dead are spoken to.
+const TO_THE_DEAD: f64 = 0.25;
+
 /// Where a member stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
@@ -70,10 +73,17 @@ impl Member {
         self.ledger.record(node).or_else(elsewhere)
     }
 
-    /// Says `message` to the whole group.
+    /// Says `message` to the whole group; now and then to those too that are thought dead, who may think the
+    /// same of this one.
     pub(crate) fn say(&mut self, message: &Message) {
-        let alive = |node: &&NodeId| self.peers.get(node).is_some_and(|peer| peer.alive());
-        let mut fellows: Vec<NodeId> = self.ledger.records().keys().filter(alive).copied().collect();
+        let known: Vec<NodeId> = self.ledger.records().keys().copied().collect();
+        let mut fellows = Vec::with_capacity(known.len());
+        for node in known {
+            let Some(peer) = self.peers.get(&node).filter(|peer| !peer.banned) else { continue };
+            if peer.alive() || self.chance() < TO_THE_DEAD {
+                fellows.push(node);
+            }
+        }
         if self.group.id == FIRST && !self.is_fellow(&self.config.author_node) && self.author.is_none() {
             fellows.push(self.config.author_node);
         }
@@ -314,7 +324,7 @@ impl Member {
     }
 }
 
-/// How long a member's queue will last, milliseconds; the most there is, where it can run nothing itself.
+/// How long a member's queue will last, milliseconds; the most there is, where it cannot run all of it itself.
 fn left_ms(record: &Record) -> u32 {
     if record.leaving { 0 } else { left(&record.load) }
 }
@@ -324,6 +334,7 @@ fn left(load: &crate::message::Load) -> u32 {
     match (load.queued, load.threads) {
         (0, _) => 0,
         (_, 0) => u32::MAX,
+        _ if load.blocked > 0 => u32::MAX,
         (queued, threads) => {
             let left = u64::from(queued) * u64::from(micros) / u64::from(threads) / 1_000;
             u32::try_from(left).unwrap_or(u32::MAX - 1)

@@ -226,6 +226,12 @@ impl Member {
         &self.ledger
     }
 
+    /// The group that it is in, for checkers.
+    #[must_use]
+    pub fn group(&self) -> u64 {
+        self.group.id
+    }
+
     /// The slots that it holds, for checkers.
     #[must_use]
     pub fn held(&self) -> &IntervalSet {

@@ -93,7 +93,8 @@ impl World {
         let mut found = None;
         for (number, member) in &members {
             let view = member.view();
-            for (other, theirs) in members.iter().filter(|(other, _)| other != number) {
+            let fellow = |(other, theirs): &&(usize, &Member)| other != number && theirs.group() == member.group();
+            for (other, theirs) in members.iter().filter(fellow) {
                 let differ = self.differ(*number, member, *other, theirs);
                 let id = self.nodes[*other].id;
                 let lives = view.members.iter().any(|seen| seen.node == id && seen.alive);
@@ -110,7 +111,9 @@ impl World {
 
     /// What `member` does not know of `other`, or knows otherwise.
     fn differ(&self, number: usize, member: &Member, other: usize, theirs: &Member) -> Option<String> {
-        let missing = theirs.sealed().difference(member.sealed());
+        // Elsewhere one is told only what becomes of what one holds.
+        let all = theirs.sealed().difference(member.sealed());
+        let missing = if member.group() == 0 { all } else { member.held().intersection(&all) };
         if !missing.is_empty() {
             return Some(format!("node {number} does not know that {missing:?} are sealed, node {other} does"));
         }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use coordinator_free::Tuning;
 use essaim_jobs::Rows;
 
 use crate::event::Fault;
@@ -62,6 +63,8 @@ pub struct Scenario {
     pub faults: Vec<(Duration, Fault)>,
     /// No fault after this time.
     pub heal: Duration,
+    /// Members of a group: least, good, most.
+    pub group: (usize, usize, usize),
     /// How long all work rests after that, so that replicas can be compared while nothing new happens.
     pub rest: Duration,
 }
@@ -103,6 +106,8 @@ impl Scenario {
             faults: Vec::new(),
             // Faults are to happen while there is work, and healing mostly before it is all done.
             heal: Duration::from_secs_f64(0.3 + seconds * rng.between(0.3, 1.5)),
+            // Worlds are small: so that they have several groups, these must be too.
+            group: if Rng::of(seed, "groups").chance(0.4) { (2, 3, 4) } else { Tuning::default().group },
             rest: Duration::ZERO,
         };
         scenario.faults.push((Duration::ZERO, Fault::Join(0)));
@@ -137,6 +142,7 @@ impl Scenario {
             blobs: false,
             faults,
             heal: Duration::ZERO,
+            group: Tuning::default().group,
             rest: Duration::ZERO,
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use coordinator_free::Tuning;
 use coordinator_free::message::MEMBERS;
 use essaim_jobs::Rows;
 
@@ -94,6 +95,7 @@ pub fn run(setting: &Setting, (copies, liars): (u8, usize), parting: Option<&Par
         blobs: false,
         faults,
         heal: Duration::from_secs_f64(LIMIT * setting.ideal(copies)),
+        group: Tuning::default().group,
         rest: Duration::ZERO,
     };
     let outcome = World::new(setting.seed, scenario, false).run()?;
