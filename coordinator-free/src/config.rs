@@ -118,7 +118,7 @@ impl Default for Tuning {
             heartbeat: ms(2_000),
             digest_gap: ms(1_000),
             pulse: ms(250),
-            silence: (ms(3_000), ms(6_000)),
+            silence: (ms(2_000), ms(3_000)),
             patience: ms(100),
             stall: ms(10_000),
             stall_slots: (5, 20),

@@ -17,7 +17,7 @@ const AHEAD: usize = 2;
 pub const REQUEST_SECONDS: f64 = 100e-6;
 /// A silent worker is given up after so long, as between members on average; four of five crashes are noticed
 /// within 0.3 s, as the connection is reset.
-const TIME_OUT: f64 = 4.5;
+const TIME_OUT: f64 = 2.5;
 const NOTICED: (f64, f64) = (0.8, 0.3);
 /// Runs of one chunk at the same time.
 const COPIES: usize = 2;
