@@ -76,12 +76,12 @@ impl Member {
     }
 
     /// What is left will last less than one and a half round trips.
-    fn hungry(&self) -> bool {
+    pub(crate) fn hungry(&self) -> bool {
         !self.leaving && self.work.threads() > 0 && self.own_time() < self.claim.rtt.mul_f64(1.5)
     }
 
     /// How long this member's own queue will last.
-    fn own_time(&self) -> Duration {
+    pub(crate) fn own_time(&self) -> Duration {
         let (startable, micros) = (self.work.startable(), self.work.slot_micros());
         match (startable, micros) {
             (0, _) => Duration::ZERO,
@@ -111,6 +111,10 @@ impl Member {
             self.claim.idle += 1;
             return;
         };
+        self.ask_of(victim, race);
+    }
+
+    fn ask_of(&mut self, victim: NodeId, race: bool) {
         self.claim.ask += 1;
         let ask = self.claim.ask;
         self.claim.asking = Some((victim, ask, self.now, race));
@@ -118,6 +122,27 @@ impl Member {
             peer.asked = Some((ask, self.now));
         }
         self.send(victim, Message::Split { ask, load: self.load() });
+    }
+
+    /// Evens out what groups have left, long before one of them runs dry: of two members elsewhere the one with
+    /// more is asked, the likelier the more it has. In a group all end together, so that it would starve as one.
+    pub(crate) fn even_out(&mut self) {
+        let (mine, rtt) = (self.own_time(), self.claim.rtt);
+        if self.leaving || self.work.threads() == 0 || self.claim.asking.is_some() || mine == Duration::MAX {
+            return;
+        }
+        let there: Vec<(NodeId, Duration)> = self.elsewhere().filter(|(_, left)| !left.is_zero()).collect();
+        if there.is_empty() {
+            return;
+        }
+        let mut any = || there[(self.chance() * there.len() as f64) as usize];
+        let (one, two) = (any(), any());
+        let (victim, left) = if one.1 > two.1 { one } else { two };
+        let (mine, left) = (mine.as_secs_f64(), left.as_secs_f64());
+        let worth = (4.0 * rtt.as_secs_f64()).max(0.1);
+        if left > 1.1 * mine + worth && self.chance() < (left - mine) / mine.max(worth) && self.know(victim) {
+            self.ask_of(victim, false);
+        }
     }
 
     /// The member with the most left, give or take chance; failing that, one whose running slots might be
@@ -153,6 +178,7 @@ impl Member {
         }
         if best.is_none() {
             // Nobody of the group has anything: somebody elsewhere may.
+            self.look_soon();
             let elsewhere: Vec<(NodeId, Duration)> = self.elsewhere().collect();
             for (node, left) in elsewhere {
                 let asked_lately = self.peers.get(&node).is_some_and(|peer| peer.skip_until > self.now || !peer.alive());
@@ -316,6 +342,10 @@ impl Member {
             }
         }
         self.send(from, Message::Nothing { ask, load: self.load() });
+        if !self.is_fellow(&from) {
+            // It has come from elsewhere: it is told who here has something.
+            self.on_look(from);
+        }
         Ok(())
     }
 

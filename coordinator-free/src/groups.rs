@@ -26,6 +26,7 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_s
 
 /// How often the dead are spoken to.
 const TO_THE_DEAD: f64 = 0.25;
+const TO_THE_BURIED: f64 = 0.03;
 
 /// Where a member stands.
 #[derive(Clone, Debug)]
@@ -34,6 +35,7 @@ pub(crate) struct Group {
     /// Members of other groups, and when each was heard of.
     contacts: BTreeMap<NodeId, (Contact, Duration)>,
     pub(crate) look_at: Duration,
+    looked: Duration,
     /// When the author, far away, was last told how things are here.
     told: Duration,
     /// Looks in a row at which the group was too large, or too small.
@@ -42,7 +44,7 @@ pub(crate) struct Group {
 
 impl Group {
     pub(crate) fn new(now: Duration) -> Group {
-        Group { id: FIRST, contacts: BTreeMap::new(), look_at: now + LOOK.1, told: now, odd: 0 }
+        Group { id: FIRST, contacts: BTreeMap::new(), look_at: now + LOOK.1, looked: now, told: now, odd: 0 }
     }
 }
 
@@ -84,6 +86,12 @@ impl Member {
                 fellows.push(node);
             }
         }
+        let buried: Vec<NodeId> = self.ledger.buried().copied().collect();
+        for node in buried {
+            if self.chance() < TO_THE_BURIED {
+                fellows.push(node);
+            }
+        }
         if self.group.id == FIRST && !self.is_fellow(&self.config.author_node) && self.author.is_none() {
             fellows.push(self.config.author_node);
         }
@@ -117,7 +125,7 @@ impl Member {
 
     /// The author's group is full, and somebody new has come: where it is to go instead.
     pub(crate) fn place(&mut self, newcomer: NodeId) -> bool {
-        let (_, good, _) = self.config.tuning.group;
+        let (least, good, most) = self.config.tuning.group;
         let me = self.config.me;
         if self.is_fellow(&newcomer) || self.fellows() < good {
             return false;
@@ -133,10 +141,13 @@ impl Member {
             *sizes.entry(*group).or_default() += 1;
         }
         let sent_before = author.directory.sent.get(&newcomer).map(|(group, _)| *group);
-        // The fullest that has room: few groups, all of a good size.
-        let room = sizes.iter().filter(|(group, size)| **group != FIRST && **size < good);
-        let fullest = room.max_by_key(|(_, size)| **size).map(|(group, _)| *group);
-        let group = sent_before.or(fullest).unwrap_or_else(|| label(&newcomer));
+        // The fullest that has room, so that there are few; else the smallest that is not about to fall in two. A
+        // group of its own is for one who will not be alone there for long.
+        let others = || sizes.iter().filter(|(group, _)| **group != FIRST);
+        let fullest = others().filter(|(_, size)| **size < good).max_by_key(|(_, size)| **size);
+        let smallest = others().filter(|(_, size)| **size < most - least / 2).min_by_key(|(_, size)| **size);
+        let there = fullest.or(smallest).map(|(group, _)| *group);
+        let group = sent_before.or(there).unwrap_or_else(|| label(&newcomer));
         author.directory.sent.insert(newcomer, (group, now));
         let there = author.directory.records.iter().filter(|(_, signed)| signed.body.group == group);
         let heard = there.map(|(node, signed)| (*node, left_ms(&signed.body)));
@@ -223,13 +234,15 @@ impl Member {
     pub(crate) fn on_look(&mut self, from: NodeId) {
         let mut contacts = vec![self.contact()];
         let me = self.group.id;
-        // Those of this group that have most left, and a few of elsewhere.
+        // Some of this group that have something left: which, is left to chance, so that askers spread.
         let fellows = self.ledger.records().iter().map(|(node, signed)| (left_ms(&signed.body), *node));
-        let mut fellows: Vec<(u32, NodeId)> = fellows.filter(|(_, node)| *node != from).collect();
-        fellows.sort_unstable();
+        let mut fellows: Vec<(u32, NodeId)> = fellows.filter(|(left, node)| *left > 0 && *node != from).collect();
         let members = contacts[0].members;
-        let best = fellows.into_iter().rev().take(CONTACTS / 4);
-        contacts.extend(best.map(|(left_ms, node)| Contact { node, group: me, left_ms, members }));
+        for _ in 0..(CONTACTS - 4).min(fellows.len()) {
+            let chosen = (self.chance() * fellows.len() as f64) as usize;
+            let (left_ms, node) = fellows.swap_remove(chosen);
+            contacts.push(Contact { node, group: me, left_ms, members });
+        }
         let others = match &self.author {
             Some(author) => {
                 let contact = |(node, signed): (&NodeId, &Signed<Record>)| Contact {
@@ -264,13 +277,20 @@ impl Member {
         }
     }
 
+    /// There is nothing to take among its fellows: it is worth looking elsewhere soon.
+    pub(crate) fn look_soon(&mut self) {
+        self.group.look_at = self.group.look_at.min(self.group.looked + LOOK.0);
+    }
+
     /// Looks at other groups, tells the author how things are, and keeps the group of a good size.
     pub(crate) fn look_around(&mut self) {
         if self.now < self.group.look_at {
             return;
         }
-        let idle = self.work.threads() > 0 && self.work.startable() == 0 && self.work.flight.is_empty();
-        self.group.look_at = self.now + if idle { LOOK.0 } else { LOOK.1 };
+        let idle = self.hungry() && self.group.look_at < self.group.looked + LOOK.1;
+        // The nearer the end, the more often: what is uneven then can be evened out no later.
+        let gap = (self.own_time() / 8).clamp(LOOK.0, LOOK.1);
+        (self.group.looked, self.group.look_at) = (self.now, self.now + gap);
         if self.author.is_some() {
             return;
         }
@@ -288,6 +308,7 @@ impl Member {
             let chosen = known[(self.chance() * known.len() as f64) as usize];
             self.send(chosen, Message::Look);
         }
+        self.even_out();
         self.fit();
     }
 

@@ -47,6 +47,8 @@ pub struct Ledger {
     sealed: IntervalSet,
     seals: Vec<Signed<Seal>>,
     bans: BTreeMap<NodeId, Signed<Ban>>,
+    /// The dead that have been inherited from, and the last version of their records.
+    buried: BTreeMap<NodeId, u64>,
 }
 
 impl Ledger {
@@ -61,6 +63,7 @@ impl Ledger {
             sealed: IntervalSet::new(),
             seals: Vec::new(),
             bans: BTreeMap::new(),
+            buried: BTreeMap::new(),
         }
     }
 
@@ -134,10 +137,14 @@ impl Ledger {
         if known.is_some_and(|known| known.body.seq > new.body.seq || known.body == new.body) {
             return Ok(None);
         }
+        if self.buried.get(&owner).is_some_and(|seq| *seq >= new.body.seq) {
+            return Ok(None);
+        }
         if known.is_none() && self.records.len() >= MEMBERS {
             return Err(Rejection::Full);
         }
         self.check_record(new)?;
+        self.buried.remove(&owner);
         // An owner that says two things under one version is broken or lying: all must still agree on one.
         let stands = |known: &Signed<Record>| known.body.seq == new.body.seq && encode(&known.body) < encode(&new.body);
         if known.is_some_and(stands) {
@@ -156,6 +163,21 @@ impl Ledger {
             return Err(Rejection::Slots);
         }
         record.verify().map_err(|_| Rejection::Signature)
+    }
+
+    /// All that a dead member held is others': its page is forgotten, lest somebody who does not know what became
+    /// of those slots inherits them once more. Should it live, it will say something newer.
+    pub(crate) fn bury(&mut self, node: &NodeId) {
+        if let Some(record) = self.records.remove(node) {
+            if self.buried.len() >= MEMBERS {
+                self.buried.pop_first();
+            }
+            self.buried.insert(*node, record.body.seq);
+        }
+    }
+
+    pub(crate) fn buried(&self) -> impl Iterator<Item = &NodeId> {
+        self.buried.keys()
     }
 
     /// Forgets the page of one that is of the group no more; whether there was one.

@@ -251,15 +251,15 @@ impl Member {
             .filter(dead)
             .map(|(node, signed)| (*node, sets::minus(&signed.body.held, self.ledger.sealed())))
             .map(|(node, left)| (node, self.without_checks(&left)))
-            .filter(|(_, left)| !left.is_empty())
             .collect();
-        if left.is_empty() {
-            return;
-        }
         let (held, parked) = (self.held_by_the_living(), self.partitioned());
         for (node, left) in left {
             let left = sets::minus(&left, &held);
-            if !left.is_empty() && self.is_heir(&node.0) {
+            if left.is_empty() {
+                if self.peers.get(&node).is_some_and(|peer| peer.dead.is_some()) {
+                    self.ledger.bury(&node);
+                }
+            } else if self.is_heir(&node.0) {
                 self.take_over(&left, parked);
                 if self.group.id != crate::groups::FIRST {
                     // Some of it may be sealed, which only the author and the dead knew.
