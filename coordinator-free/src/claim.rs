@@ -253,6 +253,7 @@ impl Member {
         let known = sets::within(&slots, self.check_rows()).intersection(&self.work.shut());
         self.report.say_again(self.now, &sets::siblings(self.config.rows, &known));
         self.take_over(&sets::minus(&slots, &known), false);
+        self.lease_taken();
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use crate::member::Member;
 use crate::message::{Close, MEMBERS, Message, Record, Seal};
 use crate::sets;
 
-/// Least time between a record that holds nothing and the one that says what was taken first.
+/// Least time between a record and the one that says what was taken since.
 const FIRST_GAP: Duration = Duration::from_millis(50);
 /// Intervals in each set of a record.
 const RECORD_SPANS: usize = 8_192;
@@ -22,6 +22,8 @@ enum Change {
     Nothing,
     Load,
     Lease,
+    /// Something was taken over, and its giver counts on others knowing it.
+    Taken,
 }
 
 /// When this member speaks.
@@ -43,7 +45,13 @@ impl Voice {
 impl Member {
     /// Slots have changed hands: others are to know soon.
     pub(crate) fn lease_moved(&mut self) {
-        self.voice.change = Change::Lease;
+        self.voice.change = self.voice.change.max(Change::Lease);
+    }
+
+    /// What was granted is known to nobody but this member now: should it die before it has said so, it is lost
+    /// until the author finds that it is nobody's.
+    pub(crate) fn lease_taken(&mut self) {
+        self.voice.change = Change::Taken;
     }
 
     pub(crate) fn load_changed(&mut self) {
@@ -56,6 +64,7 @@ impl Member {
         let gap = match self.voice.change {
             // Others may be idle, and cannot know yet that there is something to split.
             Change::Lease if had_nothing => FIRST_GAP,
+            Change::Taken => FIRST_GAP,
             Change::Nothing => tuning.heartbeat,
             Change::Load => tuning.gossip_gap.1,
             Change::Lease => tuning.gossip_gap.0,

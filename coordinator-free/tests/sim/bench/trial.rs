@@ -100,7 +100,7 @@ pub fn run(setting: &Setting, (copies, liars): (u8, usize), parting: Option<&Par
     };
     let outcome = World::new(setting.seed, scenario, false).run()?;
     eprintln!("KINDS {:?}", outcome.kinds);
-    { let mut by: std::collections::BTreeMap<u32, Vec<(f64,f64,usize,String)>> = Default::default(); for r in &outcome.diary.runs { by.entry(r.slot).or_default().push((r.began.as_secs_f64(), r.ended.as_secs_f64(), r.node, format!("{:?}", r.end))); } let mut n=0; for (slot, mut v) in by { v.sort_by(|a,b| a.0.total_cmp(&b.0)); if v.len()>1 { n+=1; if n%20==0 { eprintln!("TWICE {slot}: {v:.2?}"); } } } eprintln!("TWICES {n}"); }
+    { let end = outcome.makespan.as_secs_f64(); let mut v: Vec<_> = outcome.diary.runs.iter().filter(|r| r.began.as_secs_f64() > end - 8.0).collect(); v.sort_by_key(|r| r.began); eprintln!("END {end:.2}"); for r in v.iter().rev().take(40) { eprintln!("LAST {:.2}-{:.2} node {} slot {} {:?}", r.began.as_secs_f64(), r.ended.as_secs_f64(), r.node, r.slot, r.end); } }
     { let mut ev: Vec<(f64,i32)> = Vec::new(); for r in &outcome.diary.runs { ev.push((r.began.as_secs_f64(),1)); ev.push((r.ended.as_secs_f64(),-1)); } ev.sort_by(|a,b| a.0.total_cmp(&b.0)); let mut busy=0; let mut t=0.0; let mut acc=0.0; let mut next=4.0; let mut out=String::new(); for (at,d) in ev { while at>next { acc+=busy as f64*(next-t); out+=&format!("{:.1} ", acc/4.0); acc=0.0; t=next; next+=4.0; } acc+=busy as f64*(at-t); t=at; busy+=d; } eprintln!("BUSY {out}"); }
     let account = Account::of(setting, rows, &outcome.diary, outcome.makespan);
     account.check(setting, copies, outcome.makespan)?;
