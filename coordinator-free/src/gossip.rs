@@ -148,9 +148,16 @@ impl Member {
         let mine = self.record();
         let all = [(&self.config.me, &mine)].into_iter().chain(self.ledger.records());
         let fellow = self.is_fellow(&from);
+        let theirs = self.record_of(&from).map(|record| record.group);
+        // Those of another group tell one another; the author only sees to it that they have met.
+        let elsewhere = self.author.iter().flat_map(|author| &author.directory.records);
+        let unmet = elsewhere.filter(|(node, signed)| {
+            !fellow && **node != from && Some(signed.body.group) == theirs && !known.contains_key(node)
+        });
         let newer = all.filter(|(node, signed)| {
             fellow && **node != from && known.get(node).is_none_or(|seq| *seq < signed.body.seq)
         });
+        let newer = newer.chain(unmet);
         let size = |record: &Record| record.held.spans().len() + record.done.spans().len();
         let records: Vec<_> = newer
             .map(|(_, signed)| signed.clone())

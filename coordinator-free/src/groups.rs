@@ -112,13 +112,15 @@ impl Member {
         let now = self.now;
         if let Some(author) = &mut self.author {
             author.directory.sent.remove(&owner);
-            author.directory.records.insert(owner, record.clone());
+            let old = author.directory.records.insert(owner, record.clone());
             if self.know(owner) {
                 self.heard(owner);
                 if let Some(peer) = self.peers.get_mut(&owner) {
                     peer.set_load(now, record.body.load);
                 }
             }
+            let old = old.map_or_else(|| Record::empty(self.config.job), |signed| signed.body);
+            self.note_progress(owner, &old);
         }
         Ok(())
     }

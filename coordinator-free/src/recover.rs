@@ -165,7 +165,7 @@ impl Member {
 
     /// Whether a record shows that its owner has got on: something of what it held is run or sealed.
     pub(crate) fn note_progress(&mut self, owner: NodeId, old: &Record) {
-        let Some(new) = self.ledger.record(&owner) else { return };
+        let Some(new) = self.record_of(&owner) else { return };
         let ran = !sets::minus(&new.done, &old.done).is_empty();
         let idle = sets::minus(&sets::minus(&old.held, &old.done), self.ledger.sealed()).is_empty();
         let now = self.now;
@@ -185,6 +185,7 @@ impl Member {
         let (least, most) = self.config.tuning.stall_slots;
         let (least, most) = (typical * u64::from(least), typical * u64::from(most));
         let sealed = self.ledger.sealed();
+        let elsewhere = self.author.as_ref().map(|author| &author.directory.records);
         let mut found = false;
         for (node, peer) in self.peers.iter_mut().filter(|(node, _)| **node != self.config.author_node) {
             let slot = u64::from(peer.load.slot_micros).clamp(least, most);
@@ -193,7 +194,8 @@ impl Member {
                 continue;
             }
             let open = |record: &Record| !sets::minus(&sets::minus(&record.held, &record.done), sealed).is_empty();
-            if self.ledger.record(node).is_some_and(open) {
+            let record = self.ledger.record(node).or_else(|| Some(&elsewhere?.get(node)?.body));
+            if record.is_some_and(open) {
                 peer.stalled = true;
                 found = true;
             } else {
@@ -275,8 +277,9 @@ impl Member {
         if self.author.is_none() {
             return;
         }
-        let elsewhere = self.author.iter().flat_map(|author| author.directory.records.values());
-        let elsewhere = sets::union(elsewhere.map(|signed| &signed.body.held));
+        let elsewhere = self.author.iter().flat_map(|author| &author.directory.records);
+        let elsewhere = elsewhere.filter(|(node, _)| self.holds(node));
+        let elsewhere = sets::union(elsewhere.map(|(_, signed)| &signed.body.held));
         let claimed = sets::union([self.ledger.sealed(), &self.held_by_the_living(), &elsewhere]);
         let orphans = sets::minus(&(0..self.config.rows.chunks).into(), &claimed);
         let alone = self.author.as_ref().is_some_and(|author| author.directory.records.is_empty());
@@ -382,11 +385,7 @@ impl Member {
     pub(crate) fn hello(&mut self) {
         let (author, record) = (self.config.author_node, self.record());
         self.send(author, Message::Record(record));
-        let digest = match self.group.id {
-            crate::groups::FIRST => self.digest(),
-            // The author is asked for what it has sealed, not for what others hold.
-            _ => Message::Digest { sealed: 0, banned: self.ledger.bans().len() as u16, records: Vec::new() },
-        };
+        let digest = self.digest();
         self.send(author, digest);
     }
 }
