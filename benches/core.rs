@@ -179,8 +179,15 @@ impl Bench {
     fn record(&mut self) -> Message {
         self.seq += 1;
         let held = IntervalSet::new();
-        let record =
-            Record { job: JOB, seq: self.seq, held: held.clone(), done: held, load: self.load(0), leaving: false };
+        let record = Record {
+            job: JOB,
+            seq: self.seq,
+            group: 0,
+            held: held.clone(),
+            done: held,
+            load: self.load(0),
+            leaving: false,
+        };
         Message::Record(Signed::sign(record, &self.keys[2]))
     }
 

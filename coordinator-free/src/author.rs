@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use essaim_jobs::{FailureNote, IntervalSet, Keypair, Leaf, NodeId, Results, Rows, Signed};
 
-use crate::io::{Notice, Output};
 use crate::groups::Directory;
+use crate::io::{Notice, Output};
 use crate::ledger::Rejection;
 use crate::member::Member;
 use crate::message::{Close, Message, Reason, Seal};

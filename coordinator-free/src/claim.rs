@@ -75,6 +75,11 @@ impl Member {
         self.claim.next = self.claim.next.min(self.now);
     }
 
+    /// There may be something somewhere else: no hurry, as this is heard of again and again.
+    pub(crate) fn look_again_soon(&mut self) {
+        self.claim.next = self.claim.next.min(self.now + self.config.tuning.idle_gap);
+    }
+
     /// What is left will last less than one and a half round trips.
     pub(crate) fn hungry(&self) -> bool {
         !self.leaving && self.work.threads() > 0 && self.own_time() < self.claim.rtt.mul_f64(1.5)
@@ -181,7 +186,8 @@ impl Member {
             self.look_soon();
             let elsewhere: Vec<(NodeId, Duration)> = self.elsewhere().collect();
             for (node, left) in elsewhere {
-                let asked_lately = self.peers.get(&node).is_some_and(|peer| peer.skip_until > self.now || !peer.alive());
+                let asked_lately =
+                    self.peers.get(&node).is_some_and(|peer| peer.skip_until > self.now || !peer.alive());
                 let luck = 0.5 + 0.5 * self.chance();
                 let score = left.as_secs_f64();
                 if !asked_lately && score > least && best.is_none_or(|(most, _)| score * luck > most) {

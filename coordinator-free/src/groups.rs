@@ -26,7 +26,8 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_s
 
 /// How often the dead are spoken to.
 const TO_THE_DEAD: f64 = 0.25;
-const TO_THE_BURIED: f64 = 0.03;
+/// For how long that goes on when others hold all that one of them held.
+const MOURNING: Duration = Duration::from_secs(60);
 
 /// Where a member stands.
 #[derive(Clone, Debug)]
@@ -86,9 +87,10 @@ impl Member {
                 fellows.push(node);
             }
         }
-        let buried: Vec<NodeId> = self.ledger.buried().copied().collect();
+        let lately = self.now.saturating_sub(MOURNING);
+        let buried: Vec<NodeId> = self.ledger.buried_since(lately).copied().collect();
         for node in buried {
-            if self.chance() < TO_THE_BURIED {
+            if self.chance() < TO_THE_DEAD {
                 fellows.push(node);
             }
         }
@@ -266,7 +268,7 @@ impl Member {
 
     pub(crate) fn on_contacts(&mut self, contacts: &[Contact]) {
         contacts.iter().for_each(|contact| self.note(*contact));
-        self.look_again();
+        self.look_again_soon();
     }
 
     fn contact(&self) -> Contact {

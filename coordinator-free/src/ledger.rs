@@ -2,6 +2,7 @@
 //! and idempotent, whatever the order, loss or repetition of messages.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use essaim_jobs::{AuthorId, IntervalSet, JobId, NodeId, Rows, Signed, encode};
 
@@ -47,8 +48,8 @@ pub struct Ledger {
     sealed: IntervalSet,
     seals: Vec<Signed<Seal>>,
     bans: BTreeMap<NodeId, Signed<Ban>>,
-    /// The dead that have been inherited from, and the last version of their records.
-    buried: BTreeMap<NodeId, u64>,
+    /// The dead that have been inherited from, the last version of their records, and when that was.
+    buried: BTreeMap<NodeId, (u64, Duration)>,
 }
 
 impl Ledger {
@@ -137,7 +138,7 @@ impl Ledger {
         if known.is_some_and(|known| known.body.seq > new.body.seq || known.body == new.body) {
             return Ok(None);
         }
-        if self.buried.get(&owner).is_some_and(|seq| *seq >= new.body.seq) {
+        if self.buried.get(&owner).is_some_and(|(seq, _)| *seq >= new.body.seq) {
             return Ok(None);
         }
         if known.is_none() && self.records.len() >= MEMBERS {
@@ -167,17 +168,18 @@ impl Ledger {
 
     /// All that a dead member held is others': its page is forgotten, lest somebody who does not know what became
     /// of those slots inherits them once more. Should it live, it will say something newer.
-    pub(crate) fn bury(&mut self, node: &NodeId) {
+    pub(crate) fn bury(&mut self, node: &NodeId, now: Duration) {
         if let Some(record) = self.records.remove(node) {
             if self.buried.len() >= MEMBERS {
                 self.buried.pop_first();
             }
-            self.buried.insert(*node, record.body.seq);
+            self.buried.insert(*node, (record.body.seq, now));
         }
     }
 
-    pub(crate) fn buried(&self) -> impl Iterator<Item = &NodeId> {
-        self.buried.keys()
+    /// Those buried since.
+    pub(crate) fn buried_since(&self, since: Duration) -> impl Iterator<Item = &NodeId> {
+        self.buried.iter().filter(move |(_, (_, at))| *at >= since).map(|(node, _)| node)
     }
 
     /// Forgets the page of one that is of the group no more; whether there was one.

@@ -259,7 +259,7 @@ impl Member {
             let left = sets::minus(&left, &held);
             if left.is_empty() {
                 if self.peers.get(&node).is_some_and(|peer| peer.dead.is_some()) {
-                    self.ledger.bury(&node);
+                    self.ledger.bury(&node, self.now);
                 }
             } else if self.is_heir(&node.0) {
                 self.take_over(&left, parked);
@@ -292,14 +292,9 @@ impl Member {
         if self.recover.orphans.len() > looks {
             self.recover.orphans.pop_front();
         }
-        if !enough || ripe.is_empty() {
-            return;
-        }
-        let dead = self.ledger.records().iter().filter(|(node, _)| !self.holds(node));
-        let of_the_dead = sets::union(dead.map(|(_, signed)| &signed.body.held));
-        let nobodys = sets::minus(&ripe, &of_the_dead);
-        if !nobodys.is_empty() {
-            self.take_over(&nobodys, false);
+        // What the dead held is among it, where their heirs did not know of it.
+        if enough && !ripe.is_empty() {
+            self.take_over(&ripe, false);
         }
     }
 

@@ -20,8 +20,8 @@ pub struct Excuses {
 const MESSAGES: u64 = 12;
 /// Besides that: splits, digests and probes, which go to one at a time.
 const MORE_MESSAGES: u64 = 30;
-/// Bytes of what it sends, on average: a record of a few intervals.
-const MESSAGE_BYTES: u64 = 320;
+/// Bytes of what it sends, on average: a record of a few intervals, and now and then who is elsewhere.
+const MESSAGE_BYTES: u64 = 400;
 
 pub fn judge(world: &mut World, needed: f64, longest: f64) {
     judge_waste(world, needed, longest);

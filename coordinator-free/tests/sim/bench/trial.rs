@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use coordinator_free::Tuning;
-use coordinator_free::message::MEMBERS;
 use essaim_jobs::Rows;
 
 use super::account::Account;
@@ -53,11 +52,13 @@ impl Parting {
     }
 }
 
-/// Members that would have to know one another at once; `Err` says why this cannot be.
+/// See [`fits`].
+const BEARABLE: usize = 1_024;
+
+/// Peers with which the core can be run here in bearable time; `Err` says why with more it is not.
 pub fn fits(peers: usize) -> Result<(), String> {
-    // One group as yet: everyone, the author, and those who died and are still remembered.
-    if false && 2 * peers + 1 > MEMBERS {
-        return Err(format!("one group holds at most {MEMBERS} members, the dead included"));
+    if peers > BEARABLE {
+        return Err(format!("the simulator takes hours for more than {BEARABLE}"));
     }
     Ok(())
 }
@@ -99,9 +100,6 @@ pub fn run(setting: &Setting, (copies, liars): (u8, usize), parting: Option<&Par
         rest: Duration::ZERO,
     };
     let outcome = World::new(setting.seed, scenario, false).run()?;
-    eprintln!("KINDS {:?}", outcome.kinds);
-    { let end = outcome.makespan.as_secs_f64(); let mut v: Vec<_> = outcome.diary.runs.iter().filter(|r| r.began.as_secs_f64() > end - 8.0).collect(); v.sort_by_key(|r| r.began); eprintln!("END {end:.2}"); for r in v.iter().rev().take(40) { eprintln!("LAST {:.2}-{:.2} node {} slot {} {:?}", r.began.as_secs_f64(), r.ended.as_secs_f64(), r.node, r.slot, r.end); } }
-    { let mut ev: Vec<(f64,i32)> = Vec::new(); for r in &outcome.diary.runs { ev.push((r.began.as_secs_f64(),1)); ev.push((r.ended.as_secs_f64(),-1)); } ev.sort_by(|a,b| a.0.total_cmp(&b.0)); let mut busy=0; let mut t=0.0; let mut acc=0.0; let mut next=4.0; let mut out=String::new(); for (at,d) in ev { while at>next { acc+=busy as f64*(next-t); out+=&format!("{:.1} ", acc/4.0); acc=0.0; t=next; next+=4.0; } acc+=busy as f64*(at-t); t=at; busy+=d; } eprintln!("BUSY {out}"); }
     let account = Account::of(setting, rows, &outcome.diary, outcome.makespan);
     account.check(setting, copies, outcome.makespan)?;
     let makespan = outcome.makespan.as_secs_f64();
