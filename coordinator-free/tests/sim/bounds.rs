@@ -1,5 +1,5 @@
 //! What a run may cost at most: work done in vain, and talk. Both as functions of what went wrong; where nothing did,
-//! they are tight.
+//! they are tight. And whether what is said to have gone wrong on the way did.
 
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ const MESSAGE_BYTES: u64 = 400;
 
 pub fn judge(world: &mut World, needed: f64, longest: f64) {
     judge_waste(world, needed, longest);
+    judge_post(world);
     let others = world.nodes.len() as u64 - 1;
     let most = MESSAGES * others + MORE_MESSAGES;
     for number in 0..world.nodes.len() {
@@ -58,5 +59,16 @@ fn judge_waste(world: &mut World, needed: f64, longest: f64) {
              allowed ({:?})",
             world.excuses
         ));
+    }
+}
+
+/// A fault that is counted and does no harm would make the world look harder than it is: all messages are accounted
+/// for.
+fn judge_post(world: &mut World) {
+    let count = |name: &&str| world.links.faults.get(*name).copied().unwrap_or_default();
+    let gone: u64 = ["loss", "partition", "one-way cut", "author away"].iter().map(count).sum();
+    let (sent, twice, arrived) = (world.links.messages, count(&"duplication"), world.arrivals);
+    if sent + twice != arrived + gone {
+        world.checks.fail(format!("of {sent} messages {gone} were lost and {twice} doubled, and {arrived} arrived"));
     }
 }

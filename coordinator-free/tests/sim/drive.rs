@@ -209,7 +209,12 @@ impl World {
         if self.nodes[to].member.is_none() {
             return;
         }
+        let cut = self.links.blocked(from, to);
         let arrivals = self.links.send(&mut self.rng, self.now, (from, to), message, bytes.len());
+        if let Some(cut) = cut.filter(|_| !arrivals.is_empty()) {
+            self.checks.fail(format!("a message from node {from} to node {to} passes the {cut} between them"));
+        }
+        self.arrivals += arrivals.len() as u64;
         for at in arrivals {
             self.queue.at(at, Event::Deliver { from, to, bytes: bytes.clone() });
         }

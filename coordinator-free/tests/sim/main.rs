@@ -2,7 +2,7 @@
 //! restarts, late joiners, slow peers, partitions, wrong clocks, forgeries and more (`menu`); the members in it are
 //! the real ones, and so is the wire form of every message.
 //!
-//! `cargo sim [--seeds N] [--from N] [--seed N [--trace]] [--with|--without|--only FAULT,..] [bench]`
+//! `cargo sim [--seeds N] [--from N] [--seed N [--trace]] [--with|--without|--only FAULT,..] [--first] [bench]`
 
 #![allow(
     clippy::unwrap_used,
@@ -78,5 +78,6 @@ fn runner(args: &[String]) -> Result<Runner, String> {
             from..from + number("--seeds")?.unwrap_or(SEEDS)
         }
     };
-    Ok(Runner { seeds, menu, trace: args.iter().any(|arg| arg == "--trace") })
+    let flag = |name: &str| args.iter().any(|arg| arg == name);
+    Ok(Runner { seeds, menu, trace: flag("--trace"), first: flag("--first"), hashes: flag("--hashes") })
 }

@@ -11,15 +11,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::menu::{MENU, Menu};
+use crate::menu::{Kind, MENU, Menu};
 use crate::scenario::Scenario;
 use crate::world::{Outcome, World};
 
 /// Seeds that are run when nothing else is asked for: as many as are needed that every fault happens, and happens
 /// together with others.
 pub const SEEDS: u64 = 1_000;
+/// Seeds after which a fault that was asked for by name must have happened.
+const NAMED: u64 = 100;
 /// One seed in so many is run twice: the same seed is the same world, to the byte.
 const TWICE: u64 = 20;
+/// The first so many are run in another process too: what depends on the process is the same twice in one.
+const ELSEWHERE: u64 = 3;
 /// What is counted in a full run besides the faults.
 const ALWAYS: [&str; 2] = ["collected", "replicas compared"];
 
@@ -33,6 +37,10 @@ pub struct Runner {
     pub seeds: Range<u64>,
     pub menu: Menu,
     pub trace: bool,
+    /// Stop at the first failure. All seeds before it have been run, however the threads were scheduled.
+    pub first: bool,
+    /// Print the hash of each world, and nothing else.
+    pub hashes: bool,
 }
 
 /// What all seeds together came to.
@@ -40,6 +48,8 @@ pub struct Runner {
 struct Totals {
     passed: u64,
     failures: BTreeMap<u64, String>,
+    /// Of the first worlds.
+    hashes: BTreeMap<u64, String>,
     faults: BTreeMap<&'static str, u64>,
     drawn: BTreeMap<&'static str, u64>,
     kinds: BTreeMap<&'static str, u64>,
@@ -88,6 +98,10 @@ impl Totals {
 
 impl Runner {
     pub fn run(&self) -> ExitCode {
+        if self.hashes {
+            self.seeds.clone().for_each(|seed| println!("{seed} {}", self.hash(seed)));
+            return ExitCode::SUCCESS;
+        }
         std::panic::set_hook(Box::new(|panic| {
             PANIC.with(|last| *last.borrow_mut() = panic.to_string().replace('\n', " "));
         }));
@@ -99,7 +113,7 @@ impl Runner {
         let work = || {
             loop {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
-                if !self.seeds.contains(&seed) {
+                if !self.seeds.contains(&seed) || (self.first && !totals.lock().unwrap().failures.is_empty()) {
                     return;
                 }
                 let result = self.judge(seed, one);
@@ -108,7 +122,12 @@ impl Runner {
                 }
                 let mut totals = totals.lock().unwrap();
                 match result {
-                    Ok(outcome) => totals.add(seed, &outcome),
+                    Ok(outcome) => {
+                        if seed < self.seeds.start + ELSEWHERE {
+                            totals.hashes.insert(seed, outcome.hash.clone());
+                        }
+                        totals.add(seed, &outcome);
+                    }
                     Err(error) => drop(totals.failures.insert(seed, error)),
                 }
             }
@@ -116,8 +135,29 @@ impl Runner {
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
         let mut totals = totals.into_inner().unwrap();
+        if self.seeds.end - self.seeds.start >= NAMED {
+            self.compare_elsewhere(&mut totals);
+        }
         totals.print();
         self.verdict(&totals)
+    }
+
+    /// Runs some worlds once more, in a process of their own.
+    fn compare_elsewhere(&self, totals: &mut Totals) {
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        program.args(["--hashes", "--from", &self.seeds.start.to_string(), "--seeds", &ELSEWHERE.to_string()]);
+        let output = program.args(self.menu.options().split_whitespace()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        for (seed, hash) in std::mem::take(&mut totals.hashes) {
+            if !text.lines().any(|line| line == format!("{seed} {hash}")) {
+                let error = format!("not reproducible in another process: {hash}, and there: {text}");
+                totals.failures.insert(seed, error);
+            }
+        }
+    }
+
+    fn hash(&self, seed: u64) -> String {
+        self.simulate(seed, false).map_or_else(|error| error, |outcome| outcome.hash)
     }
 
     fn verdict(&self, totals: &Totals) -> ExitCode {
@@ -127,16 +167,24 @@ impl Runner {
             println!("seed {seed} FAILED at commit {commit}: {error}");
             println!("  replay: cargo sim --seed {seed}{} --trace", self.menu.options());
         }
-        if self.seeds.end - self.seeds.start >= SEEDS && self.menu.only.is_none() {
-            let fires = MENU.iter().filter(|kind| self.menu.has(kind)).flat_map(|kind| kind.fires);
-            for name in fires.chain(&ALWAYS).filter(|name| !totals.faults.contains_key(**name)) {
-                println!("\"{name}\" never happened: the scenarios have lost it");
-                failed += 1;
-            }
+        for name in self.must_happen().filter(|name| !totals.faults.contains_key(name)) {
+            println!("\"{name}\" never happened: the scenarios have lost it");
+            failed += 1;
         }
         let word = if failed == 0 { "ok" } else { "FAILED" };
         println!("test result: {word}. {} passed; {failed} failed; commit {commit}", totals.passed);
         if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// What so many seeds must have shown: in a full run everything, in a smaller one what was asked for by name,
+    /// which is then planned in every world.
+    fn must_happen(&self) -> impl Iterator<Item = &'static str> {
+        let seeds = self.seeds.end - self.seeds.start;
+        let all = seeds >= SEEDS && self.menu.only.is_none();
+        let named = move |kind: &Kind| seeds >= NAMED && self.menu.with.iter().any(|name| name == kind.name);
+        let kinds = MENU.iter().filter(move |kind| if all { self.menu.has(kind) } else { named(kind) });
+        let always = ALWAYS.iter().filter(move |_| all);
+        kinds.flat_map(|kind| kind.fires).chain(always).copied()
     }
 
     fn judge(&self, seed: u64, one: bool) -> Result<Outcome, String> {

@@ -93,6 +93,8 @@ pub struct World {
     pub job: JobId,
     pub author: Keypair,
     pub links: Links,
+    /// Messages that have arrived or will.
+    pub arrivals: u64,
     pub queue: Queue,
     pub checks: Checks,
     pub trace: bool,
@@ -161,6 +163,7 @@ impl World {
             taking_part: 0,
             checks: Checks::new(scenario.rows),
             links: Links::new(scenario.weather.clone()),
+            arrivals: 0,
             scenario,
             rng: Rng::new(seed ^ 0xfeed),
             now: Duration::ZERO,

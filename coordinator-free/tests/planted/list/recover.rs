@@ -1,0 +1,89 @@
+//! Mistakes in what becomes of slots whose holder is gone.
+
+use crate::plant::{Edit, Plant, SIM};
+
+#[rustfmt::skip]
+pub fn plants() -> Vec<Plant> {
+    vec![
+        Plant {
+            name: "dead-not-inherited",
+            what: "nobody takes over what the dead held",
+            edits: &[Edit {
+                file: "coordinator-free/src/recover.rs",
+                old: "self.take_over(&left, parked);",
+                new: "let _ = parked;",
+            }],
+            sim: SIM,
+        },
+        Plant {
+            name: "dead-for-ever",
+            what: "who was taken for dead once stays dead, whatever it says",
+            edits: &[Edit {
+                file: "coordinator-free/src/recover.rs",
+                old: "peer.down = None; peer.dead = None;",
+                new: "peer.down = None;",
+            }],
+            sim: SIM,
+        },
+        Plant {
+            name: "silence-is-life",
+            what: "nobody is ever found dead by its silence",
+            edits: &[Edit {
+                file: "coordinator-free/src/recover.rs",
+                old: "peer.alive() && (down || self.now >= peer.heard + peer.limit)",
+                new: "peer.alive() && down",
+            }],
+            sim: SIM,
+        },
+        Plant {
+            name: "orphans-left-alone",
+            what: "slots that are nobody's stay so",
+            edits: &[Edit {
+                file: "coordinator-free/src/recover.rs",
+                old: "if !nobodys.is_empty() && self.is_heir(&[0; 32]) {",
+                new: "if false {",
+            }],
+            sim: "--seeds 40 --with author-restart",
+        },
+        Plant {
+            name: "everybody-an-heir",
+            what: "each member takes itself for the heir of the dead",
+            edits: &[Edit {
+                file: "coordinator-free/src/recover.rs",
+                old: "others.all(|hash| mine < hash)",
+                new: "others.all(|hash| mine < hash) || mine != [0; 32]",
+            }],
+            sim: "--seeds 100 --with crash",
+        },
+        Plant {
+            name: "conflicts-stand",
+            what: "where two hold one slot neither yields",
+            edits: &[Edit {
+                file: "coordinator-free/src/recover.rs",
+                old: "if !lost.is_empty() { let (_, stop) = self.work.give_up(&lost);",
+                new: "if false { let (_, stop) = self.work.give_up(&lost);",
+            }],
+            sim: "--seeds 100 --with partition",
+        },
+        Plant {
+            name: "hogs-left-alone",
+            what: "who holds slots and does not run them keeps them",
+            edits: &[Edit {
+                file: "coordinator-free/src/recover.rs",
+                old: "peer.stalled = true; found = true;",
+                new: "found = true;",
+            }],
+            sim: "--seeds 40 --with hog",
+        },
+        Plant {
+            name: "leaver-keeps-its-queue",
+            what: "who leaves goes on holding what it has not started",
+            edits: &[Edit {
+                file: "coordinator-free/src/member.rs",
+                old: "self.leaving = true; self.hand_back();",
+                new: "self.leaving = true;",
+            }],
+            sim: "--seeds 40 --with leave",
+        },
+    ]
+}

@@ -1,0 +1,148 @@
+//! Who takes over, and who yields: members that are told the same decide the same, each for itself.
+
+#![allow(clippy::unwrap_used, reason = "tests stop where something is off")]
+
+use std::time::Duration;
+
+use coordinator_free::message::Record;
+use coordinator_free::{Config, Input, Load, Member, Message, Output, Resume, Tuning};
+use essaim_jobs::{AuthorId, IntervalSet, JobId, Keypair, NodeId, Rows, Signed};
+
+const JOB: JobId = JobId([7; 32]);
+const MS: Duration = Duration::from_millis(1);
+const ROWS: Rows = Rows { chunks: 1_000, copies: 1 };
+/// The workers that are looked at; node 0 is the author's, and the others are known by their records only.
+const WORKERS: std::ops::Range<u8> = 1..5;
+
+fn key(number: u8) -> Keypair {
+    Keypair::from_seed(&[number; 32])
+}
+
+fn node(number: u8) -> NodeId {
+    NodeId(key(number).public())
+}
+
+fn member(number: u8) -> Member {
+    let config = Config {
+        job: JOB,
+        rows: ROWS,
+        me: node(number),
+        keypair: key(number),
+        author_node: node(0),
+        author: AuthorId(key(100).public()),
+        author_key: None,
+        engine: "test".into(),
+        threads: 1,
+        seed: [number; 32],
+        incarnation: 1_000,
+        retries: 1,
+        resume: Resume::default(),
+        tuning: Tuning::default(),
+    };
+    Member::new(config, Duration::ZERO)
+}
+
+fn drain(member: &mut Member) -> Vec<Output> {
+    std::iter::from_fn(|| member.poll()).collect()
+}
+
+fn say(member: &mut Member, now: Duration, from: u8, message: Message) -> Vec<Output> {
+    member.handle(now, Input::Message { from: node(from), message });
+    drain(member)
+}
+
+fn record(number: u8, seq: u64, held: IntervalSet, leaving: bool) -> Message {
+    let load = Load { threads: u16::from(number > 0), queued: held.len() as u32, ..Load::default() };
+    let record = Record { job: JOB, seq, held, done: IntervalSet::new(), load, leaving };
+    Message::Record(Signed::sign(record, &key(number)))
+}
+
+/// All workers, each with the records of all others and of node 9, which holds `held`.
+fn group(held: &IntervalSet) -> Vec<Member> {
+    let mut members: Vec<Member> = WORKERS.map(member).collect();
+    for (me, member) in WORKERS.zip(&mut members) {
+        drain(member);
+        for other in (0..WORKERS.end).filter(|other| *other != me) {
+            say(member, MS, other, record(other, 2_000, IntervalSet::new(), false));
+        }
+        say(member, MS, 9, record(9, 2_000, held.clone(), false));
+    }
+    members
+}
+
+/// Each of `slots` has one holder.
+fn judge(members: &[Member], slots: &IntervalSet) {
+    let mut all = IntervalSet::new();
+    for member in members {
+        assert!(all.intersection(member.held()).is_empty(), "{:?} is held twice", all.intersection(member.held()));
+        all.union(member.held());
+    }
+    assert_eq!(&all, slots);
+}
+
+#[test]
+fn the_dead_have_one_heir() {
+    let held: IntervalSet = (0..100).into();
+    let mut members = group(&held);
+    for member in &mut members {
+        member.handle(MS * 2, Input::Down(node(9)));
+        for ms in [200, 600, 900] {
+            member.tick(MS * ms);
+        }
+    }
+    judge(&members, &held);
+}
+
+#[test]
+fn who_leaves_has_one_heir_at_once() {
+    let held: IntervalSet = (0..100).into();
+    let mut members = group(&held);
+    for member in &mut members {
+        say(member, MS * 2, 9, record(9, 2_001, IntervalSet::new(), true));
+    }
+    judge(&members, &held);
+}
+
+/// A worker that was granted `slots`.
+fn holder(number: u8, slots: &IntervalSet) -> Member {
+    let mut member = member(number);
+    drain(&mut member);
+    let outputs = say(&mut member, MS, 0, record(0, 2_000, slots.clone(), false));
+    let ask = outputs.iter().find_map(|output| match output {
+        Output::Send { message: Message::Split { ask, .. }, .. } => Some(*ask),
+        _ => None,
+    });
+    say(&mut member, MS, 0, Message::Grant { ask: ask.unwrap(), slots: slots.clone() });
+    assert_eq!(member.held(), slots);
+    member
+}
+
+#[test]
+fn of_two_holders_one_yields() {
+    let slots: IntervalSet = (0..1_000).into();
+    let mut pair = [holder(1, &slots), holder(2, &slots)];
+    // What is taken is kept for a while, as the other's record may be old.
+    for ms in (100..6_000).step_by(100) {
+        for (me, other) in [(0, 1), (1, 0)] {
+            pair[me].tick(MS * ms);
+            for output in drain(&mut pair[me]) {
+                if let Output::Gossip(message) = output {
+                    pair[other].handle(MS * ms, Input::Message { from: node(me as u8 + 1), message });
+                }
+            }
+        }
+    }
+    judge(&pair, &slots);
+    assert!(pair.iter().all(|member| !member.held().is_empty()), "block by block, so that both go on");
+}
+
+#[test]
+fn who_leaves_hands_back_what_it_has_not_started() {
+    let slots: IntervalSet = (0..1_000).into();
+    let mut member = holder(1, &slots);
+    member.handle(MS * 2, Input::Started { slot: 0 });
+    member.handle(MS * 3, Input::Leave);
+    assert_eq!(member.held(), &(0..1).into());
+    let outputs = drain(&mut member);
+    assert!(outputs.iter().any(|output| matches!(output, Output::Stop(stop) if !stop.contains(&0))), "{outputs:?}");
+}
