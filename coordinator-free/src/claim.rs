@@ -304,6 +304,10 @@ impl Member {
             peer.set_load(now, load);
         }
         self.note_left(from, 0);
+        if !self.is_fellow(&from) {
+            // There are many elsewhere: one after the other.
+            self.claim.next = self.claim.next.max(now + self.config.tuning.idle_gap);
+        }
         self.skip(from);
         Ok(())
     }

@@ -25,7 +25,7 @@ const BELIEVED: Duration = Duration::from_secs(10);
 const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(3));
 
 /// How often the dead are spoken to.
-const TO_THE_DEAD: f64 = 0.25;
+const TO_THE_DEAD: f64 = 0.5;
 /// For how long that goes on when others hold all that one of them held.
 const MOURNING: Duration = Duration::from_secs(60);
 

@@ -53,7 +53,7 @@ fn say(member: &mut Member, now: Duration, from: u8, message: Message) -> Vec<Ou
 
 fn record(seq: u64) -> Record {
     let held = IntervalSet::new();
-    Record { job: JOB, seq, held: held.clone(), done: held, load: Load::default(), leaving: false }
+    Record { job: JOB, seq, group: 0, held: held.clone(), done: held, load: Load::default(), leaving: false }
 }
 
 /// The statement with another's name under it.
@@ -96,7 +96,7 @@ fn nobody_else_says_how_far_a_member_has_counted() {
     assert_eq!(worker.view().rejected, 1);
     worker.tick(MS * 5_000);
     let said = std::iter::from_fn(|| worker.poll()).find_map(|output| match output {
-        Output::Gossip(Message::Record(record)) => Some(record.body.seq),
+        Output::Send { message: Message::Record(record), .. } => Some(record.body.seq),
         _ => None,
     });
     assert!(said.unwrap() < 2_000, "{said:?}");

@@ -53,7 +53,7 @@ fn say(member: &mut Member, now: Duration, from: u8, message: Message) -> Vec<Ou
 
 fn record(number: u8, seq: u64, held: IntervalSet, leaving: bool) -> Message {
     let load = Load { threads: u16::from(number > 0), queued: held.len() as u32, ..Load::default() };
-    let record = Record { job: JOB, seq, held, done: IntervalSet::new(), load, leaving };
+    let record = Record { job: JOB, seq, group: 0, held, done: IntervalSet::new(), load, leaving };
     Message::Record(Signed::sign(record, &key(number)))
 }
 
