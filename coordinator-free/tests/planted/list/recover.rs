@@ -85,5 +85,15 @@ pub fn plants() -> Vec<Plant> {
             }],
             sim: "--seeds 40 --with leave",
         },
+        Plant {
+            name: "leaver-not-inherited",
+            what: "what a leaver hands back is found only when it has been nobody's for a while",
+            edits: &[Edit {
+                file: "coordinator-free/src/recover.rs",
+                old: "self.take_over(&freed, false);",
+                new: "drop(freed);",
+            }],
+            sim: "--seeds 40 --with leave",
+        },
     ]
 }
