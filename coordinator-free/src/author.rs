@@ -37,7 +37,7 @@ pub(crate) struct Author {
     pub(crate) directory: Directory,
     /// Sealed and not yet said; what of that members of other groups ran; when seals were last said.
     unsaid: IntervalSet,
-    owed: BTreeMap<NodeId, IntervalSet>,
+    pub(crate) owed: BTreeMap<NodeId, IntervalSet>,
     said: Option<Duration>,
     /// All seals as signed last, and how many slots they hold.
     signed: (u64, Vec<Signed<Seal>>),

@@ -114,6 +114,11 @@ impl Member {
         let now = self.now;
         if let Some(author) = &mut self.author {
             author.directory.sent.remove(&owner);
+            // It holds what it would not, had it heard that it is sealed.
+            let sealed = record.body.held.intersection(self.ledger.sealed());
+            if !sealed.is_empty() {
+                author.owed.entry(owner).or_default().union(&sealed);
+            }
             let old = author.directory.records.insert(owner, record.clone());
             if self.know(owner) {
                 self.heard(owner);

@@ -126,7 +126,7 @@ fn of_two_holders_one_yields() {
         for (me, other) in [(0, 1), (1, 0)] {
             pair[me].tick(MS * ms);
             for output in drain(&mut pair[me]) {
-                if let Output::Gossip(message) = output {
+                if let Output::Send { message: message @ Message::Record(_), .. } = output {
                     pair[other].handle(MS * ms, Input::Message { from: node(me as u8 + 1), message });
                 }
             }

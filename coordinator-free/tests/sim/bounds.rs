@@ -18,8 +18,8 @@ pub struct Excuses {
 /// Messages that a node may send in a second to each other one, besides answering: its record five times and a
 /// digest, by a clock that may run twice as fast.
 const MESSAGES: u64 = 12;
-/// Besides that: splits, digests and probes, which go to one at a time.
-const MORE_MESSAGES: u64 = 30;
+/// Besides that: splits, what is taken of them, digests and probes, which go to one at a time.
+const MORE_MESSAGES: u64 = 60;
 /// Bytes of what it sends, on average: a record of a few intervals, and now and then who is elsewhere.
 const MESSAGE_BYTES: u64 = 400;
 

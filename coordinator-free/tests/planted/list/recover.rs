@@ -30,8 +30,8 @@ pub fn plants() -> Vec<Plant> {
             what: "nobody is ever found dead by its silence",
             edits: &[Edit {
                 file: "coordinator-free/src/recover.rs",
-                old: "peer.alive() && (down || self.now >= peer.heard + peer.limit)",
-                new: "peer.alive() && down",
+                old: "peer.alive() && (down || self.now >= peer.heard + peer.limit + more)",
+                new: "{ let _ = more; peer.alive() && down }",
             }],
             sim: SIM,
         },
@@ -40,7 +40,7 @@ pub fn plants() -> Vec<Plant> {
             what: "slots that are nobody's stay so",
             edits: &[Edit {
                 file: "coordinator-free/src/recover.rs",
-                old: "if !nobodys.is_empty() && self.is_heir(&[0; 32]) {",
+                old: "if enough && !ripe.is_empty() {",
                 new: "if false {",
             }],
             sim: "--seeds 40 --with author-restart",
