@@ -128,7 +128,7 @@ pub struct Run {
     /// How many cores of this machine work, too; 0 for none [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1024))]
     pub cpus: Option<u16>,
-    /// How many different peers run each chunk; their outputs must agree
+    /// How many different peers must agree on the output of each chunk
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=8))]
     pub copies: u8,
     /// How long a chunk may run
