@@ -258,7 +258,10 @@ impl Member {
             takes_part && self.peers.get(node).is_some_and(|peer| peer.alive() && peer.load.threads > 0)
         };
         let here = self.work.threads() > 0 && !failed_at.contains(&self.config.me);
-        let elsewhere = here || self.peers.keys().any(|node| lends(node) && !failed_at.contains(node));
+        // One that was away does not know yet who else is there.
+        let hello = self.config.tuning.silence.1 + self.config.tuning.heartbeat;
+        let unknown = self.config.resume.again && self.now < self.born + hello;
+        let elsewhere = here || unknown || self.peers.keys().any(|node| lends(node) && !failed_at.contains(node));
         let retried = elsewhere && failed_at.len() as u64 <= u64::from(self.config.retries);
         self.out.push_back(Output::Notice(Notice::Failed { chunk, worker, note: note.clone(), retried }));
         if !retried {
@@ -352,6 +355,6 @@ impl Member {
         // Gossip may be lost or late, and nobody may be here to say it again.
         let alive: Vec<NodeId> = self.peers.iter().filter(|(_, peer)| peer.alive()).map(|(node, _)| *node).collect();
         alive.into_iter().for_each(|node| self.send(node, Message::Close(close.clone())));
-        self.end(reason);
+        self.end(reason, Some(close));
     }
 }

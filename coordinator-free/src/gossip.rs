@@ -291,7 +291,7 @@ impl Member {
         }
         close.verify().map_err(|_| Rejection::Signature)?;
         if self.author.is_none() {
-            self.end(close.body.reason);
+            self.end(close.body.reason, Some(close.clone()));
         }
         Ok(())
     }

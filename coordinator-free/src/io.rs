@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use essaim_jobs::{FailureNote, IntervalSet, Leaf, NodeId};
+use essaim_jobs::{FailureNote, IntervalSet, Leaf, NodeId, Signed};
 
-use crate::message::{Message, Reason};
+use crate::message::{Close, Message, Reason};
 
 /// What a member is told.
 #[derive(Clone, Debug)]
@@ -87,7 +87,12 @@ pub enum Output {
     /// Author only: something that the person should hear of.
     Notice(Notice),
     /// The job has ended here; nothing more will come out.
-    Ended(Reason),
+    Ended {
+        /// Why.
+        reason: Reason,
+        /// The author's word on it, where this member has heard it: the answer to whoever still speaks of the job.
+        word: Option<Signed<Close>>,
+    },
 }
 
 /// What the author's person should hear of.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use essaim_jobs::{IntervalSet, Leaf, NodeId, bounds};
+use essaim_jobs::{IntervalSet, Leaf, NodeId, Signed, bounds};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -14,8 +14,7 @@ use crate::gossip::Voice;
 use crate::groups::Group;
 use crate::io::{Input, MemberView, Output, View};
 use crate::ledger::{Ledger, Rejection};
-use crate::message::{Load, MEMBERS, Message, Reason};
-
+use crate::message::{Close, Load, MEMBERS, Message, Reason};
 use crate::peers::Peer;
 use crate::recover::Recover;
 use crate::report::Reporter;
@@ -332,7 +331,7 @@ impl Member {
         self.speak();
         self.spread_seals();
         if self.leaving && self.work.flight.is_empty() && self.work.aside.is_empty() && self.report.len() == 0 {
-            self.end(Reason::Done);
+            self.end(Reason::Done, None);
         }
     }
 
@@ -353,12 +352,12 @@ impl Member {
         self.stop(stop);
     }
 
-    pub(crate) fn end(&mut self, reason: Reason) {
+    pub(crate) fn end(&mut self, reason: Reason, word: Option<Signed<Close>>) {
         let all: IntervalSet = (0..self.config.rows.slots()).into();
         let stop = self.work.sealed(&all);
         self.stop(stop);
         self.release(&all);
-        self.out.push_back(Output::Ended(reason));
+        self.out.push_back(Output::Ended { reason, word });
         self.ended = true;
     }
 

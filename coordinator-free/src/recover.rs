@@ -23,6 +23,8 @@ const GROUP: usize = 4;
 const BLOCK: u32 = 64;
 /// Members of other groups are remembered for so long.
 const STRANGER: Duration = Duration::from_secs(30);
+/// A pulse that comes so late says that this node itself was not there.
+const SLEPT: Duration = Duration::from_secs(1);
 /// A member silent for so long is asked for a sign of life.
 const PROBE_AFTER: Duration = Duration::from_secs(2);
 
@@ -59,6 +61,10 @@ impl Member {
         if self.now < self.recover.pulse_at {
             return;
         }
+        let slept = self.now.saturating_sub(self.recover.pulse_at);
+        if slept >= SLEPT {
+            self.excuse(slept);
+        }
         self.recover.pulse_at = self.now + self.config.tuning.pulse;
         self.expire_grants();
         self.work.refresh();
@@ -66,7 +72,7 @@ impl Member {
             self.work.check();
         }
         if self.author_is_gone() {
-            return self.end(Reason::Cancelled);
+            return self.end(Reason::Cancelled, None);
         }
         if self.work.threads() == 0 && self.work.has_parked() {
             // Taken last is never, here: others are to see them and ask for them.
@@ -95,6 +101,17 @@ impl Member {
             self.look_after_checks();
             self.inherit();
             self.adopt_orphans();
+        }
+    }
+
+    /// It was this node that was away (stopped, asleep, or its clock has jumped): what others left undone meanwhile
+    /// is not their fault.
+    fn excuse(&mut self, slept: Duration) {
+        let now = self.now;
+        for peer in self.peers.values_mut() {
+            peer.heard = now.min(peer.heard + slept);
+            peer.progress = now.min(peer.progress + slept);
+            peer.down = peer.down.map(|since| now.min(since + slept));
         }
     }
 

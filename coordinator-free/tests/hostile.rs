@@ -72,7 +72,7 @@ fn no_statement_passes_for_another() {
     assert_eq!(close.body, Close { job: JOB, reason: Reason::Done });
     let mut worker = member(1);
     let outputs = say(&mut worker, MS, 2, Message::Close(close));
-    assert!(!outputs.iter().any(|output| matches!(output, Output::Ended(_))), "{outputs:?}");
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Ended { .. })), "{outputs:?}");
     assert_eq!(worker.view().rejected, 1);
 }
 

@@ -205,7 +205,7 @@ fn a_chunk_is_sealed_when_its_output_is_safe() {
     assert!(
         outputs.iter().any(|o| matches!(o, Output::Notice(Notice::Sealed { chunk: 0, worker }) if *worker == node(1)))
     );
-    assert!(matches!(outputs.last(), Some(Output::Ended(Reason::Done))));
+    assert!(matches!(outputs.last(), Some(Output::Ended { reason: Reason::Done, .. })));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn two_copies_need_two_workers_that_agree() {
     assert_eq!(collected(&again), None);
     let (slot, worker) = collected(&check(&mut author, 2, 6, right)).unwrap();
     author.handle(MS, Input::Collected { slot, worker, safe: true });
-    assert!(drain(&mut author).iter().any(|output| matches!(output, Output::Ended(Reason::Done))));
+    assert!(drain(&mut author).iter().any(|output| matches!(output, Output::Ended { reason: Reason::Done, .. })));
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_third_settles_what_two_disagree_on() {
     let outputs = drain(&mut author);
     let told = Notice::Outvoted { chunk: 0, workers: vec![node(1)] };
     assert!(outputs.iter().any(|output| matches!(output, Output::Notice(notice) if *notice == told)), "{outputs:?}");
-    assert!(outputs.iter().any(|output| matches!(output, Output::Ended(Reason::Done))));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Ended { reason: Reason::Done, .. })));
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn forged_statements_change_nothing() {
     assert_eq!((worker.view().sealed, worker.view().members.len()), (0, 1));
     let close = Signed::sign(Close { job: JOB, reason: Reason::Cancelled }, &key(100));
     let outputs = say(&mut worker, MS, 3, Message::Close(close));
-    assert!(matches!(outputs.last(), Some(Output::Ended(Reason::Cancelled))), "anybody may pass on the author's word");
+    assert!(matches!(outputs.last(), Some(Output::Ended { reason: Reason::Cancelled, .. })), "anybody may pass on the author's word");
     assert_eq!(worker.deadline(), None);
 }
 
@@ -365,7 +365,7 @@ fn a_hundred_thousand_trivial_slots_are_run_in_few_outputs() {
                 }
                 Output::Collect { slot, worker, .. } => collects.push((slot, worker)),
                 Output::Notice(Notice::Sealed { .. }) => sealed += 1,
-                Output::Ended(reason) => {
+                Output::Ended { reason, .. } => {
                     assert_eq!((reason, sealed), (Reason::Done, 100_000));
                     assert!(runs < 400, "{runs} hand-overs to the worker");
                     return;

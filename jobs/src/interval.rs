@@ -69,6 +69,19 @@ impl IntervalSet {
         if range.start >= range.end {
             return;
         }
+        // Most sets are built in ascending order: the new one stands behind the last, or lengthens it.
+        match self.spans.last_mut() {
+            Some(last) if range.start < last.start => {}
+            Some(last) if range.start <= last.end => {
+                self.len += u64::from(range.end.saturating_sub(last.end));
+                last.end = last.end.max(range.end);
+                return;
+            }
+            _ => {
+                self.len += width(&range);
+                return self.spans.push(range);
+            }
+        }
         // All spans that overlap or touch the new one melt into it.
         let from = self.spans.partition_point(|span| span.end < range.start);
         let to = self.spans.partition_point(|span| span.start <= range.end);
@@ -79,7 +92,12 @@ impl IntervalSet {
             self.len -= width(span);
         }
         self.len += width(&merged);
-        self.spans.splice(from..to, [merged]);
+        if from == to {
+            self.spans.insert(from, merged);
+        } else {
+            self.spans[from] = merged;
+            self.spans.drain(from + 1..to);
+        }
     }
 
     /// Takes all of `range` away.

@@ -56,8 +56,12 @@ impl<T: Signable> Signed<T> {
     /// Signs `body` with `keypair`.
     #[must_use]
     pub fn sign(body: T, keypair: &Keypair) -> Signed<T> {
-        let signature = keypair.0.sign(&digest(&body));
-        Signed { body, signer: keypair.public(), halves: [*signature.r_bytes(), *signature.s_bytes()] }
+        let digest = digest(&body);
+        let signature = keypair.0.sign(&digest);
+        let (signer, halves) = (keypair.public(), [*signature.r_bytes(), *signature.s_bytes()]);
+        #[cfg(feature = "memo")]
+        let _valid = memo::recall((signer, digest, halves), || Ok(()));
+        Signed { body, signer, halves }
     }
 
     /// Checks the signature; whether the signer may state this is for the caller to judge.
@@ -80,7 +84,8 @@ impl<T: Signable> Signed<T> {
 }
 
 /// In a simulated world every member verifies the same few statements, in one thread: three quarters of its time.
-/// The answer depends on signer, digest and signature alone, so it may as well be remembered.
+/// The answer depends on signer, digest and signature alone, so it may as well be remembered; of what was signed here
+/// it is known from the beginning, as far as the library that signs can be relied on.
 #[cfg(feature = "memo")]
 mod memo {
     use std::cell::RefCell;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use coordinator_free::io::{Input, Notice, Output};
-use coordinator_free::message::{MESSAGE_BYTES, Message, Reason};
+use coordinator_free::message::{Close, MESSAGE_BYTES, Message, Reason};
 use coordinator_free::{Config as MemberConfig, Member, Resume, Tuning};
 use essaim_jobs::bounds::{self, Text};
 use essaim_jobs::{JobId, Keypair, Leaf, Manifest, NodeId, Signed, decode, encode};
@@ -89,7 +89,7 @@ pub struct Hive {
     next_number: u32,
     /// Jobs whose program is being fetched.
     joining: HashSet<JobId>,
-    ended: VecDeque<JobId>,
+    ended: VecDeque<(JobId, Option<Signed<Close>>)>,
     connected: HashSet<NodeId>,
     leaving: bool,
     chunks_run: u64,
@@ -231,7 +231,7 @@ impl Hive {
     fn on_announcement(&mut self, announcement: Announcement) {
         let job = announcement.place.body.job;
         let busy = self.jobs.len() + self.joining.len() >= JOBS;
-        let known = self.jobs.contains_key(&job) || self.joining.contains(&job) || self.ended.contains(&job);
+        let known = self.jobs.contains_key(&job) || self.joining.contains(&job) || self.has_ended(&job);
         if self.cpus == 0 || self.leaving || known || busy || announcement.check().is_err() {
             return;
         }
@@ -314,7 +314,7 @@ impl Hive {
         }
     }
 
-    async fn end(&mut self, job: JobId, reason: Reason) {
+    async fn end(&mut self, job: JobId, reason: Reason, word: Option<Signed<Close>>) {
         let Some(state) = self.jobs.remove(&job) else { return };
         info!(job = %job.short(), ?reason, "job ended");
         self.numbers.remove(&state.number);
@@ -328,7 +328,7 @@ impl Hive {
         if self.ended.len() == ENDED {
             self.ended.pop_front();
         }
-        self.ended.push_back(job);
+        self.ended.push_back((job, word));
         if let Some(author) = state.author {
             author.inputs.iter().for_each(|id| self.blobs.forget(id));
             author.outputs.close();
@@ -383,7 +383,16 @@ impl Hive {
         }
     }
 
+    fn has_ended(&self, job: &JobId) -> bool {
+        self.ended.iter().any(|(ended, _)| ended == job)
+    }
+
     fn on_message(&mut self, job: JobId, from: NodeId, message: Message, bytes: usize) {
+        let word = self.ended.iter().find(|(ended, _)| *ended == job).and_then(|(_, word)| word.as_ref());
+        if let (Some(word), false) = (word, matches!(message, Message::Close(_))) {
+            // The word that it has ended did not reach this one.
+            return self.send(job, from, Message::Close(word.clone()));
+        }
         if let Some(state) = self.jobs.get_mut(&job) {
             state.traffic.messages_in += 1;
             state.traffic.bytes_in += bytes as u64;
@@ -500,16 +509,16 @@ impl Hive {
                         }
                         self.publish(Topic::Job(job), bytes).await;
                     }
-                    Output::Ended(reason) => {
-                        over.push((job, reason));
+                    Output::Ended { reason, word } => {
+                        over.push((job, reason, word));
                         break;
                     }
                     other => self.carry_out(job, other),
                 }
             }
         }
-        for (job, reason) in over {
-            self.end(job, reason).await;
+        for (job, reason, word) in over {
+            self.end(job, reason, word).await;
         }
     }
 
@@ -569,7 +578,7 @@ impl Hive {
                     let _ = author.notices.try_send(notice);
                 }
             }
-            Output::Send { .. } | Output::Gossip(_) | Output::Ended(_) => unreachable!("done by `pump`"),
+            Output::Send { .. } | Output::Gossip(_) | Output::Ended { .. } => unreachable!("done by `pump`"),
         }
     }
 

@@ -16,7 +16,6 @@ pub struct Checks {
     sealed: BTreeSet<u32>,
     /// All slots of sealed chunks.
     slots: IntervalSet,
-    gave_up: bool,
     /// Whose output of a chunk the author has made safe, where it is the right one.
     safe: BTreeSet<(u32, usize)>,
     /// What each replica had sealed when it was last looked at.
@@ -33,7 +32,6 @@ impl Checks {
             ran: BTreeMap::new(),
             sealed: BTreeSet::new(),
             slots: IntervalSet::new(),
-            gave_up: false,
             safe: BTreeSet::new(),
             seen: BTreeMap::new(),
             dropped: None,
@@ -112,7 +110,6 @@ impl Checks {
                 }
                 self.rows.slots_of(*chunk).for_each(|slot| self.slots.insert(slot..slot + 1));
             }
-            Notice::Failed { retried: false, .. } => self.gave_up = true,
             Notice::Disagreement { chunk, .. } if honest => {
                 self.fail(format!("chunk {chunk}: disagreement among honest peers"));
             }
@@ -153,13 +150,12 @@ impl Checks {
         }
     }
 
-    pub fn end(&mut self, reason: Reason, may_fail: bool) {
+    pub fn end(&mut self, reason: Reason) {
         match reason {
             Reason::Done if self.sealed.len() == self.rows.chunks as usize => {}
             Reason::Done => {
                 self.fail(format!("done with {} of {} chunks sealed", self.sealed.len(), self.rows.chunks));
             }
-            Reason::Failed if may_fail && self.gave_up => {}
             other => self.fail(format!("the job ended: {other:?}")),
         }
     }

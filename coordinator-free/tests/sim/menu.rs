@@ -43,7 +43,7 @@ pub const MENU: &[Kind] = &[
     Kind { name: "slowdown", chance: 0.2, survived: true, mild: false, fires: &["slowdown"], plan: slowdown },
     Kind { name: "skew", chance: 0.3, survived: true, mild: true, fires: &["clock skew"], plan: skew },
     Kind { name: "jump", chance: 0.2, survived: true, mild: false, fires: &["clock jump", "clock jump back"], plan: jump },
-    Kind { name: "far-jump", chance: 0.05, survived: true, mild: false, fires: &["job given up"], plan: far_jump },
+    Kind { name: "far-jump", chance: 0.05, survived: true, mild: false, fires: &["far clock jump"], plan: far_jump },
     Kind { name: "late", chance: 0.4, survived: true, mild: true, fires: &["late joiner"], plan: late },
     Kind { name: "leave", chance: 0.2, survived: true, mild: true, fires: &["leave"], plan: leave },
     Kind { name: "pause", chance: 0.2, survived: true, mild: true, fires: &["pause"], plan: pause },
@@ -230,7 +230,6 @@ fn skew(world: &mut Scenario, rng: &mut Rng) -> bool {
 fn jump(world: &mut Scenario, rng: &mut Rng) -> bool {
     for _ in 0..=rng.below(3) {
         let (at, node) = (world.early(rng), rng.below(world.peers.len() as u64) as usize);
-        // Less than after what a worker gives the job up; that is the far jump's.
         let seconds = if rng.chance(0.6) { rng.between(0.0, 50.0) } else { rng.between(-5.0, 0.0) };
         world.fault(at, Fault::Jump(node, (seconds * 1e3) as i64));
     }

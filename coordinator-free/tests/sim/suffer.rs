@@ -11,6 +11,9 @@ use crate::event::{Cut, Event, Fault};
 use crate::scenario::Nature;
 use crate::world::World;
 
+/// After a jump so far a member would give the job up, were it not its own clock that jumped.
+const FAR_MILLIS: i64 = 60_000;
+
 impl World {
     pub fn suffer(&mut self, fault: Fault) {
         match fault {
@@ -37,10 +40,13 @@ impl World {
             }
             Fault::Slowness(node, slowness) => self.nodes[node].slowness = slowness,
             Fault::Jump(node, millis) => {
-                self.count(if millis < 0 { "clock jump back" } else { "clock jump" });
+                self.count(match millis {
+                    ..0 => "clock jump back",
+                    0..FAR_MILLIS => "clock jump",
+                    FAR_MILLIS.. => "far clock jump",
+                });
                 self.excuses.alone += Duration::from_secs(2);
                 self.nodes[node].clock.jump(self.now, millis);
-                self.nodes[node].jumped = true;
                 // What is due now, or later than was thought.
                 self.drain(node);
             }
