@@ -104,14 +104,6 @@ impl Member {
             return;
         }
         let Some((victim, race)) = self.victim() else {
-            if self.work.has_parked() && self.work.startable() == 0 {
-                self.work.unpark();
-                let run = self.work.refill();
-                if !run.is_empty() {
-                    self.out.push_back(Output::Run(run));
-                }
-                return;
-            }
             self.claim.next = self.now + self.config.tuning.idle_gap * (1 << self.claim.idle.min(3));
             self.claim.idle += 1;
             return;

@@ -157,7 +157,10 @@ impl Member {
         let newer = all.filter(|(node, signed)| {
             fellow && **node != from && known.get(node).is_none_or(|seq| *seq < signed.body.seq)
         });
-        let newer = newer.chain(unmet);
+        // One who takes this member for a fellow has not heard that it has moved.
+        let me = (&self.config.me, &mine);
+        let moved = !fellow && known.get(me.0).is_some_and(|seq| *seq < mine.body.seq);
+        let newer = newer.chain(unmet).chain(moved.then_some(me));
         let size = |record: &Record| record.held.spans().len() + record.done.spans().len();
         let records: Vec<_> = newer
             .map(|(_, signed)| signed.clone())
@@ -198,7 +201,7 @@ impl Member {
         }
         let Some(old) = self.ledger.merge_record(record)? else { return Ok(()) };
         if let Some(author) = &mut self.author {
-            author.directory.records.remove(&owner);
+            author.directory.forget(&owner);
         }
         let first = !self.peers.contains_key(&owner);
         if !self.know(owner) {
@@ -267,7 +270,12 @@ impl Member {
         }
         let holders = self.ledger.records().iter().filter(|(_, signed)| sets::meet(&signed.body.held, new));
         let holders: Vec<NodeId> = holders.map(|(node, _)| *node).collect();
-        holders.into_iter().for_each(|node| self.send(node, Message::Seal(seal.clone())));
+        if holders.iter().all(|node| self.peers.get(node).is_some_and(crate::peers::Peer::alive)) {
+            holders.into_iter().for_each(|node| self.send(node, Message::Seal(seal.clone())));
+        } else {
+            // Anyone may be about to inherit it.
+            self.say(&Message::Seal(seal.clone()));
+        }
     }
 
     /// Seals that `from` lacks: all, in the author's group; of what it holds, elsewhere.

@@ -24,6 +24,8 @@ const BELIEVED: Duration = Duration::from_secs(10);
 /// Time between two looks at other groups: of a member that has nothing to do, and of any other.
 const LOOK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(3));
 
+/// The author is told so often, at most.
+const TELL_GAP_LEAST: Duration = Duration::from_secs(1);
 /// How often the dead are spoken to.
 const TO_THE_DEAD: f64 = 0.5;
 /// For how long that goes on when others hold all that one of them held.
@@ -54,8 +56,28 @@ impl Group {
 pub(crate) struct Directory {
     /// What members of other groups have told.
     pub(crate) records: BTreeMap<NodeId, Signed<Record>>,
+    /// When they told the last two times.
+    told: BTreeMap<NodeId, [Duration; 2]>,
     /// Members of each group that were sent there, and may not have been heard from there yet.
     sent: BTreeMap<NodeId, (u64, Duration)>,
+}
+
+impl Directory {
+    pub(crate) fn forget(&mut self, node: &NodeId) {
+        self.records.remove(node);
+        self.told.remove(node);
+    }
+
+    fn remember(&mut self, node: NodeId, record: Signed<Record>, now: Duration) -> Option<Signed<Record>> {
+        let [.., last] = self.told.get(&node).copied().unwrap_or_default();
+        self.told.insert(node, [last, now]);
+        self.records.insert(node, record)
+    }
+
+    /// When each of those that count told last (1), or the time before (0).
+    pub(crate) fn told(&self, which: usize, counts: impl Fn(&NodeId) -> bool) -> impl Iterator<Item = Duration> {
+        self.told.iter().filter(move |(node, _)| counts(node)).map(move |(_, told)| told[which])
+    }
 }
 
 impl Member {
@@ -119,7 +141,7 @@ impl Member {
             if !sealed.is_empty() {
                 author.owed.entry(owner).or_default().union(&sealed);
             }
-            let old = author.directory.records.insert(owner, record.clone());
+            let old = author.directory.remember(owner, record.clone(), now);
             if self.know(owner) {
                 self.heard(owner);
                 if let Some(peer) = self.peers.get_mut(&owner) {
@@ -185,6 +207,7 @@ impl Member {
             let old = self.group.id;
             self.group.id = group;
             self.group.odd = 0;
+            self.recover.deaths.clear();
             for node in &before {
                 let left_ms = self.ledger.record(node).map_or(0, left_ms);
                 self.ledger.remove_record(node);
@@ -304,7 +327,9 @@ impl Member {
             return;
         }
         let author = self.config.author_node;
-        if self.group.id != FIRST && self.now >= self.group.told + self.config.tuning.tell_gap {
+        // The nearer the end, the more often: what is lost then is missed by all.
+        let tell_gap = self.config.tuning.tell_gap.min(TELL_GAP_LEAST.max(self.own_time() / 2));
+        if self.group.id != FIRST && self.now >= self.group.told + tell_gap {
             self.group.told = self.now;
             self.hello();
         }

@@ -261,6 +261,9 @@ impl Member {
             Message::Ledger { seals, bans, records } => {
                 seals.iter().try_for_each(|seal| self.on_seal(seal))?;
                 bans.iter().try_for_each(|ban| self.on_ban(ban))?;
+                if from == self.config.author_node {
+                    self.recover.asked_until = self.now;
+                }
                 records.iter().try_for_each(|record| self.on_record(record, NodeId(record.signer) == from))
             }
             Message::Split { ask, load } => self.on_split(from, ask, load),
@@ -313,6 +316,7 @@ impl Member {
             return;
         }
         if !self.leaving {
+            self.begin_inherited();
             let run = self.work.refill();
             if !run.is_empty() {
                 self.out.push_back(Output::Run(run));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use essaim_jobs::{IntervalSet, NodeId};
 
+use crate::config::Tuning;
 use crate::io::{Notice, Output};
 use crate::ledger::Rejection;
 use crate::member::Member;
@@ -19,6 +20,8 @@ const TOGETHER: Duration = Duration::from_secs(3);
 const TOGETHER_LEAST: usize = 3;
 /// From this size of the group on, many deaths at once are taken for a partition.
 const GROUP: usize = 4;
+/// After so long the second heir steps in, where the first has not.
+const SECOND_HEIR: Duration = Duration::from_secs(1);
 /// Two holders of neighbouring slots settle them in blocks of this many.
 const BLOCK: u32 = 64;
 /// Members of other groups are remembered for so long.
@@ -33,15 +36,25 @@ const PROBE_AFTER: Duration = Duration::from_secs(2);
 pub(crate) struct Recover {
     pub(crate) pulse_at: Duration,
     look_at: Duration,
-    /// What nobody alive held at the last looks.
-    orphans: VecDeque<IntervalSet>,
+    /// What nobody alive held at the last looks, and when they were.
+    orphans: VecDeque<(Duration, IntervalSet)>,
+    /// Until when what was inherited waits for the author's word, and whether it is to be taken last.
+    pub(crate) asked_until: Duration,
+    suspect: bool,
     /// When members were found dead lately.
-    deaths: VecDeque<Duration>,
+    pub(crate) deaths: VecDeque<Duration>,
 }
 
 impl Recover {
     pub(crate) fn new(now: Duration) -> Recover {
-        Recover { pulse_at: now, look_at: now, orphans: VecDeque::new(), deaths: VecDeque::new() }
+        Recover {
+            pulse_at: now,
+            look_at: now,
+            orphans: VecDeque::new(),
+            asked_until: now,
+            suspect: false,
+            deaths: VecDeque::new(),
+        }
     }
 }
 
@@ -73,11 +86,6 @@ impl Member {
         }
         if self.author_is_gone() {
             return self.end(Reason::Cancelled, None);
-        }
-        if self.work.threads() == 0 && self.work.has_parked() {
-            // Taken last is never, here: others are to see them and ask for them.
-            self.work.unpark();
-            self.lease_moved();
         }
         let patience = self.patience();
         let gone = |(node, peer): &(&NodeId, &crate::peers::Peer)| {
@@ -126,7 +134,9 @@ impl Member {
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.dead = Some(now);
         }
-        if self.is_fellow(&node) {
+        // Of whom it has only heard it does not know for how long they have been dead.
+        let met = self.peers.get(&node).is_some_and(|peer| peer.met);
+        if met && self.is_fellow(&node) {
             self.recover.deaths.push_back(now);
         }
         while self.recover.deaths.front().is_some_and(|at| *at + TOGETHER < now) {
@@ -146,7 +156,7 @@ impl Member {
         }
         if let Some(author) = &mut self.author {
             // Its fellows inherit from it.
-            author.directory.records.remove(&node);
+            author.directory.forget(&node);
         }
     }
 
@@ -242,12 +252,17 @@ impl Member {
     }
 
     /// Whether this member is the one to take over from `from`: the lowest hash among those who can run
-    /// anything, the author when there is none.
-    fn is_heir(&self, from: &[u8; 32]) -> bool {
+    /// anything, the author when there is none. After a while the next one too, as the first may not know that
+    /// there is something to inherit.
+    fn is_heir(&self, from: &NodeId) -> bool {
         let me = self.config.me;
         if self.leaving {
             return false;
         }
+        let dead = self.peers.get(from).and_then(|peer| peer.dead);
+        let waited = dead.map_or(Duration::ZERO, |since| self.now.saturating_sub(since));
+        let before = usize::from(waited >= SECOND_HEIR);
+        let from = &from.0;
         let others = self.peers.iter().filter(|(node, peer)| {
             let stays = self.ledger.record(node).is_some_and(|record| !record.leaving);
             peer.holds() && peer.down.is_none() && stays && peer.load.threads > 0 && node.0 != *from
@@ -257,7 +272,7 @@ impl Member {
             return self.author.is_some() && others.peek().is_none();
         }
         let mine = rendezvous(from, &me);
-        others.all(|hash| mine < hash)
+        others.filter(|hash| *hash < mine).count() <= before
     }
 
     /// Takes over from the dead what is this member's to take.
@@ -278,13 +293,27 @@ impl Member {
                 if self.peers.get(&node).is_some_and(|peer| peer.dead.is_some()) {
                     self.ledger.bury(&node, self.now);
                 }
-            } else if self.is_heir(&node.0) {
-                self.take_over(&left, parked);
-                if self.group.id != crate::groups::FIRST {
+            } else if self.is_heir(&node) {
+                self.take_over(&left, true);
+                self.recover.suspect |= parked;
+                if self.author.is_none() {
                     // Some of it may be sealed, which only the author and the dead knew.
+                    self.recover.asked_until = self.now + self.patience();
+                    self.sign_record();
                     self.hello();
                 }
             }
+        }
+    }
+
+    /// What was inherited waits for the author's word on what of it is sealed, and is taken last where its owners may
+    /// live beyond a partition. Even so: better done twice than nothing done.
+    pub(crate) fn begin_inherited(&mut self) {
+        let last = self.recover.suspect && self.work.startable() > 0;
+        if self.work.has_parked() && self.now >= self.recover.asked_until && !last {
+            self.work.unpark();
+            self.recover.suspect = false;
+            self.lease_moved();
         }
     }
 
@@ -299,20 +328,45 @@ impl Member {
         let elsewhere = sets::union(elsewhere.map(|(_, signed)| &signed.body.held));
         let claimed = sets::union([self.ledger.sealed(), &self.held_by_the_living(), &elsewhere]);
         let orphans = sets::minus(&(0..self.config.rows.chunks).into(), &claimed);
-        let alone = self.author.as_ref().is_some_and(|author| author.directory.records.is_empty());
-        // What changes hands elsewhere is told late.
-        let late = if alone { Duration::ZERO } else { 2 * self.config.tuning.tell_gap };
-        let looks = ((self.config.tuning.orphan_grace + late).as_millis() / LOOK_GAP.as_millis()) as usize;
-        let ripe = self.recover.orphans.iter().fold(orphans.clone(), |ripe, seen| ripe.intersection(seen));
-        let enough = self.recover.orphans.len() >= looks;
-        self.recover.orphans.push_back(orphans);
-        if self.recover.orphans.len() > looks {
+        let since = self.settled_since();
+        // Only the last look before that matters, and all later ones.
+        while self.recover.orphans.get(1).is_some_and(|(at, _)| *at <= since) {
             self.recover.orphans.pop_front();
         }
+        let enough = self.recover.orphans.front().is_some_and(|(at, _)| *at <= since);
+        let ripe = self.recover.orphans.iter().fold(orphans.clone(), |ripe, (_, seen)| ripe.intersection(seen));
+        self.recover.orphans.push_back((self.now, orphans));
         // What the dead held is among it, where their heirs did not know of it.
         if enough && !ripe.is_empty() {
             self.take_over(&ripe, false);
         }
+    }
+
+    /// What has been nobody's since this time has not just changed hands: all have said twice since what they hold, or
+    /// have been silent for so long that what they hold does not count.
+    fn settled_since(&self) -> Duration {
+        let Tuning { orphan_grace: grace, tell_gap, .. } = self.config.tuning;
+        let directory = self.author.iter().map(|author| &author.directory);
+        if self.all_but_done() {
+            // Better done twice than nothing done. All tell often now: who does not, is as good as dead.
+            let told = directory.flat_map(|directory| directory.told(1, |node| self.holds(node)));
+            let told = told.filter(|at| self.now < *at + self.config.tuning.silence.1);
+            return told.fold(self.now.saturating_sub(LOOK_GAP), Duration::min);
+        }
+        let here = self.now.saturating_sub(grace);
+        let elsewhere = directory.flat_map(|directory| directory.told(0, |node| self.holds(node)));
+        let longest = here.saturating_sub(2 * tell_gap);
+        elsewhere.fold(here, Duration::min).max(longest)
+    }
+
+    /// Whether nobody has anything left to be split.
+    fn all_but_done(&self) -> bool {
+        let lately = |peer: &&crate::peers::Peer| peer.holds() && self.now < peer.heard + self.config.tuning.silence.1;
+        let loads = self.peers.values().filter(lately).map(|peer| &peer.load);
+        let (queued, threads) = loads.fold((0, 0), |(queued, threads), load| {
+            (queued + u64::from(load.queued), threads + u64::from(load.threads))
+        });
+        queued <= threads
     }
 
     /// A leaving member has handed back what it had not started: it is orphaned at once.
@@ -320,7 +374,7 @@ impl Member {
         let Some(new) = self.ledger.record(&node).filter(|record| record.leaving) else { return };
         let freed = sets::minus(&sets::minus(&old.held, &new.held), self.ledger.sealed());
         let freed = self.without_checks(&sets::minus(&freed, &self.held_by_the_living()));
-        if !freed.is_empty() && self.is_heir(&node.0) {
+        if !freed.is_empty() && self.is_heir(&node) {
             self.take_over(&freed, false);
         }
     }

@@ -325,13 +325,16 @@ fn forged_statements_change_nothing() {
     ];
     for (number, message) in sent.into_iter().chain(more).enumerate() {
         let outputs = say(&mut worker, MS, 3, message);
-        assert!(!outputs.iter().any(|output| matches!(output, Output::Ended(_))));
+        assert!(!outputs.iter().any(|output| matches!(output, Output::Ended { .. })));
         assert_eq!(worker.view().rejected, number as u64 + 1);
     }
     assert_eq!((worker.view().sealed, worker.view().members.len()), (0, 1));
     let close = Signed::sign(Close { job: JOB, reason: Reason::Cancelled }, &key(100));
     let outputs = say(&mut worker, MS, 3, Message::Close(close));
-    assert!(matches!(outputs.last(), Some(Output::Ended { reason: Reason::Cancelled, .. })), "anybody may pass on the author's word");
+    assert!(
+        matches!(outputs.last(), Some(Output::Ended { reason: Reason::Cancelled, .. })),
+        "anybody may pass on the author's word"
+    );
     assert_eq!(worker.deadline(), None);
 }
 
