@@ -256,8 +256,9 @@ impl Member {
         self.send(from, Message::Taken { ask });
         let slots = sets::minus(slots, self.ledger.sealed());
         // To check what this member has run already, unasked, is to say it once more.
-        let known = sets::within(&slots, self.check_rows()).intersection(&self.work.shut());
-        self.report.say_again(self.now, &sets::siblings(self.config.rows, &known));
+        let ran = sets::union([&self.work.done, &self.work.shut()]);
+        let known = sets::within(&slots, self.check_rows()).intersection(&ran);
+        self.report.say_again(self.now, &sets::union([&known, &sets::siblings(self.config.rows, &known)]));
         self.take_over(&sets::minus(&slots, &known), false);
         self.lease_taken();
         Ok(())
