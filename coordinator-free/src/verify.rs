@@ -83,7 +83,10 @@ impl Member {
         }
         let threads = |load: &Load| u64::from(load.threads);
         let all: u64 = self.peers.values().filter(|peer| peer.holds()).map(|peer| threads(&peer.load)).sum();
-        let wanted = (open.len() * threads(load)).div_ceil(2 * all.max(threads(load)).max(1));
+        let share = (open.len() * threads(load)).div_ceil(2 * all.max(threads(load)).max(1));
+        // Of short ones so many that it need not ask for each.
+        let window = self.config.tuning.window.0.as_micros() as u64 * threads(load);
+        let wanted = share.max(window.checked_div(u64::from(load.slot_micros)).unwrap_or(0));
         let start = (self.chance() * open.len() as f64) as usize;
         let (now, rows) = (self.now, self.config.rows);
         let Some(author) = &mut self.author else { return given };
