@@ -123,10 +123,12 @@ impl Member {
         self.claim.ask += 1;
         let ask = self.claim.ask;
         self.claim.asking = Some((victim, ask, self.now, race));
+        let mut taken = None;
         if let Some(peer) = self.peers.get_mut(&victim) {
             peer.asked = Some((ask, self.now));
+            taken = peer.taken;
         }
-        self.send(victim, Message::Split { ask, load: self.load() });
+        self.send(victim, Message::Split { ask, taken, load: self.load() });
     }
 
     /// Evens out what groups have left, long before one of them runs dry: of two members elsewhere the one with
@@ -313,7 +315,7 @@ impl Member {
         Ok(())
     }
 
-    pub(crate) fn on_split(&mut self, from: NodeId, ask: u64, load: Load) -> Result<(), Rejection> {
+    pub(crate) fn on_split(&mut self, from: NodeId, ask: u64, taken: Option<u64>, load: Load) -> Result<(), Rejection> {
         if !self.know(from) {
             return Err(Rejection::Full);
         }
@@ -324,7 +326,9 @@ impl Member {
                 self.send(from, Message::Grant { ask, slots });
                 return Ok(());
             }
-            if aside.ask < ask {
+            if taken == Some(aside.ask) {
+                self.grant_taken(from);
+            } else if aside.ask < ask {
                 // It asks anew, so it has given up waiting for what it was granted.
                 self.grant_failed(from);
             }

@@ -263,7 +263,7 @@ impl Member {
                 bans.iter().try_for_each(|ban| self.on_ban(ban))?;
                 records.iter().try_for_each(|record| self.on_record(record, NodeId(record.signer) == from))
             }
-            Message::Split { ask, load } => self.on_split(from, ask, load),
+            Message::Split { ask, taken, load } => self.on_split(from, ask, taken, load),
             Message::Grant { ask, slots } => self.on_grant(from, ask, &slots),
             Message::Taken { ask } => {
                 self.on_taken(from, ask);
