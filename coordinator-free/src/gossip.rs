@@ -154,9 +154,10 @@ impl Member {
         let unmet = elsewhere.filter(|(node, signed)| {
             !fellow && **node != from && Some(signed.body.group) == theirs && !known.contains_key(node)
         });
-        let newer = all.filter(|(node, signed)| {
-            fellow && **node != from && known.get(node).is_none_or(|seq| *seq < signed.body.seq)
-        });
+        // Who lists this member and is no fellow does not know yet that it has moved.
+        let me = self.config.me;
+        let told = |node: &NodeId| if fellow { *node != from } else { *node == me && known.contains_key(node) };
+        let newer = all.filter(|(node, signed)| told(node) && known.get(node).is_none_or(|seq| *seq < signed.body.seq));
         let newer = newer.chain(unmet);
         let size = |record: &Record| record.held.spans().len() + record.done.spans().len();
         let records: Vec<_> = newer
@@ -192,6 +193,10 @@ impl Member {
         }
         if record.body.group != self.group.id {
             return self.on_foreign_record(record);
+        }
+        if self.record_of(&owner).is_some_and(|known| known.seq > record.body.seq) {
+            // It has moved since, and who says this has not heard of it.
+            return Ok(());
         }
         if fresh && self.author.is_some() && self.place(owner) {
             return Ok(());
