@@ -50,6 +50,9 @@ impl Member {
     pub(crate) fn heard(&mut self, node: NodeId) {
         let now = self.now;
         if let Some(peer) = self.peers.get_mut(&node) {
+            if peer.dead.is_some() && !peer.stalled {
+                peer.inherited = IntervalSet::new();
+            }
             peer.heard = now;
             peer.down = None;
             peer.dead = None;
@@ -189,6 +192,7 @@ impl Member {
         if let Some(peer) = self.peers.get_mut(&owner).filter(|_| ran || idle) {
             peer.progress = now;
             peer.stalled = false;
+            peer.inherited = IntervalSet::new();
         }
     }
 
@@ -231,14 +235,20 @@ impl Member {
         group >= GROUP && deaths >= TOGETHER_LEAST && many
     }
 
-    /// All that members hold whose leases stand, this one's included.
+    /// All that fellows hold and whose lease stands, and what this member holds itself.
     fn held_by_the_living(&self) -> IntervalSet {
-        let living = self.ledger.records().iter().filter(|(node, _)| self.holds(node));
-        sets::union(living.map(|(_, signed)| &signed.body.held).chain([&self.work.held]))
+        let held: Vec<IntervalSet> =
+            self.ledger.records().iter().map(|(node, r)| self.standing(node, &r.body)).collect();
+        sets::union(held.iter().chain([&self.work.held]))
     }
 
-    fn holds(&self, node: &NodeId) -> bool {
-        self.peers.get(node).is_some_and(crate::peers::Peer::holds)
+    /// What a member holds whose leases stand: of one that does not get on what it has run, as it will send that.
+    fn standing(&self, node: &NodeId, record: &Record) -> IntervalSet {
+        match self.peers.get(node) {
+            Some(peer) if peer.holds() => record.held.clone(),
+            Some(peer) if peer.alive() => record.held.intersection(&record.done),
+            _ => IntervalSet::new(),
+        }
     }
 
     /// Whether this member is the one to take over from `from`: the lowest hash among those who can run
@@ -262,24 +272,30 @@ impl Member {
 
     /// Takes over from the dead what is this member's to take.
     pub(crate) fn inherit(&mut self) {
-        let dead = |(node, _): &(&NodeId, &_)| !self.holds(node);
+        let holds = |node| self.peers.get(node).is_some_and(crate::peers::Peer::holds);
         let left: Vec<(NodeId, IntervalSet)> = self
             .ledger
             .records()
             .iter()
-            .filter(dead)
+            .filter(|(node, _)| !holds(node))
             .map(|(node, signed)| (*node, sets::minus(&signed.body.held, self.ledger.sealed())))
             .map(|(node, left)| (node, self.without_checks(&left)))
             .collect();
         let (held, parked) = (self.held_by_the_living(), self.partitioned());
         for (node, left) in left {
-            let left = sets::minus(&left, &held);
+            let mut left = sets::minus(&left, &held);
+            if let Some(peer) = self.peers.get(&node) {
+                left = sets::minus(&left, &peer.inherited);
+            }
             if left.is_empty() {
                 if self.peers.get(&node).is_some_and(|peer| peer.dead.is_some()) {
                     self.ledger.bury(&node, self.now);
                 }
             } else if self.is_heir(&node.0) {
                 self.take_over(&left, parked);
+                if let Some(peer) = self.peers.get_mut(&node) {
+                    peer.inherited.union(&left);
+                }
                 if self.group.id != crate::groups::FIRST {
                     // Some of it may be sealed, which only the author and the dead knew.
                     self.hello();
@@ -295,8 +311,8 @@ impl Member {
             return;
         }
         let elsewhere = self.author.iter().flat_map(|author| &author.directory.records);
-        let elsewhere = elsewhere.filter(|(node, _)| self.holds(node));
-        let elsewhere = sets::union(elsewhere.map(|(_, signed)| &signed.body.held));
+        let elsewhere: Vec<IntervalSet> = elsewhere.map(|(node, r)| self.standing(node, &r.body)).collect();
+        let elsewhere = sets::union(&elsewhere);
         let claimed = sets::union([self.ledger.sealed(), &self.held_by_the_living(), &elsewhere]);
         let orphans = sets::minus(&(0..self.config.rows.chunks).into(), &claimed);
         let alone = self.author.as_ref().is_some_and(|author| author.directory.records.is_empty());
@@ -395,7 +411,7 @@ impl Member {
 
     /// Shows itself to the author, and asks for the ledger.
     pub(crate) fn hello(&mut self) {
-        let (author, record) = (self.config.author_node, self.record());
+        let (author, record) = (self.config.author_node, self.sign_record());
         self.send(author, Message::Record(record));
         let digest = self.digest();
         self.send(author, digest);
