@@ -143,7 +143,8 @@ impl Member {
             return;
         }
         let (copies, own) = (author.copies(), worker == self.config.me);
-        let mut answered = false;
+        // A run of one's own that tells nothing new has used its slot up, too.
+        let mut answered = own;
         for slot in self.config.rows.slots_of(chunk) {
             if author.checks.get(&slot).is_some_and(|(checker, _)| *checker == worker) {
                 author.checks.remove(&slot);
