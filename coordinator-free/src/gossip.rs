@@ -145,7 +145,8 @@ impl Member {
             room.checked_sub(size).map(|left| room = left).is_some()
         };
         let seals: Vec<_> = seals.into_iter().take_while(|seal| fits(seal.body.slots.spans().len())).collect();
-        let mine = self.record();
+        // Who does not list this member may have buried it: only a newer version brings it back.
+        let mine = if known.contains_key(&self.config.me) { self.record() } else { self.sign_record() };
         let all = [(&self.config.me, &mine)].into_iter().chain(self.ledger.records());
         let fellow = self.is_fellow(&from);
         let theirs = self.record_of(&from).map(|record| record.group);
