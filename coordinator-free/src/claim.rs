@@ -262,7 +262,10 @@ impl Member {
         let known = sets::within(&slots, self.check_rows()).intersection(&ran);
         self.report.say_again(self.now, &sets::union([&known, &sets::siblings(self.config.rows, &known)]));
         self.take_over(&sets::minus(&slots, &known), false);
-        self.lease_taken();
+        if !self.without_checks(&slots).is_empty() {
+            // Who gave checks has noted to whom.
+            self.lease_taken();
+        }
         Ok(())
     }
 
