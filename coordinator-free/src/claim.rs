@@ -106,7 +106,7 @@ impl Member {
         let Some((victim, race)) = self.victim() else {
             if self.work.has_parked() && self.work.startable() == 0 {
                 self.work.unpark();
-                let run = self.work.refill();
+                let run = self.work.refill(self.now);
                 if !run.is_empty() {
                     self.out.push_back(Output::Run(run));
                 }
@@ -294,7 +294,7 @@ impl Member {
         self.answered(from, ask)?;
         self.skip(from);
         if !self.leaving {
-            let run = self.work.duplicate(&sets::minus(slots, self.ledger.sealed()));
+            let run = self.work.duplicate(self.now, &sets::minus(slots, self.ledger.sealed()));
             if !run.is_empty() {
                 self.out.push_back(Output::Run(run));
                 self.load_changed();

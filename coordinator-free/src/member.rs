@@ -313,7 +313,7 @@ impl Member {
             return;
         }
         if !self.leaving {
-            let run = self.work.refill();
+            let run = self.work.refill(self.now);
             if !run.is_empty() {
                 self.out.push_back(Output::Run(run));
             }

@@ -200,8 +200,9 @@ impl Member {
     /// author is none of them: who holds a slot and has no threads lets others have it.
     fn find_stalled(&mut self) -> bool {
         let (mine, now) = (self.work.load(), self.now);
-        let running = self.work.longest_run(now).as_micros() as u64;
-        let typical = running.max(u64::from(mine.slot_micros));
+        // Whose own worker does not get on has no right to judge.
+        let own = self.work.longest_flight(now).as_micros() as u64;
+        let typical = own.max(u64::from(mine.slot_micros));
         let typical = if typical == 0 { u64::from(crate::claim::UNKNOWN_MICROS) } else { typical };
         let (least, most) = self.config.tuning.stall_slots;
         let (least, most) = (typical * u64::from(least), typical * u64::from(most));
