@@ -114,10 +114,17 @@ impl World {
         }
     }
 
+    /// What was sealed too late for all to know it.
+    fn sealed_lately(&self) -> IntervalSet {
+        let lately = self.sealed_at.iter().filter(|(at, _)| *at + KNOWN_AFTER >= self.now);
+        lately.flat_map(|(_, chunk)| self.scenario.rows.slots_of(*chunk)).collect()
+    }
+
     /// What `member` does not know of `other`, or knows otherwise.
     fn differ(&self, number: usize, member: &Member, other: usize, theirs: &Member) -> Option<String> {
         // Elsewhere one is told only what becomes of what one holds.
         let all = theirs.sealed().difference(member.sealed());
+        let all = all.difference(&self.sealed_lately());
         let missing = if member.group() == 0 { all } else { member.held().intersection(&all) };
         if !missing.is_empty() {
             return Some(format!("node {number} does not know that {missing:?} are sealed, node {other} does"));

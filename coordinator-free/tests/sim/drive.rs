@@ -189,6 +189,7 @@ impl World {
                 };
                 if let (Notice::Sealed { chunk, .. }, Some(worker)) = (&notice, worker) {
                     self.diary.sealed.insert(*chunk, worker);
+                    self.sealed_at.push((self.now, *chunk));
                 }
                 let honest = self.nodes.iter().all(|node| !matches!(node.nature, Nature::Liar(_)));
                 self.checks.notice(&notice, worker, honest);
