@@ -102,6 +102,10 @@ impl Member {
         if self.now >= self.recover.look_at {
             self.recover.look_at = self.now + LOOK_GAP;
             self.look_after_checks();
+            self.look_after_failures();
+            if self.ended {
+                return;
+            }
             self.inherit();
             self.adopt_orphans();
         }
@@ -116,6 +120,7 @@ impl Member {
             peer.progress = now.min(peer.progress + slept);
             peer.down = peer.down.map(|since| now.min(since + slept));
         }
+        self.excuse_failures(slept);
     }
 
     /// A job outlives its author's node for a while, and what was run is kept for its return.

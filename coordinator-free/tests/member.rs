@@ -9,7 +9,7 @@ use coordinator_free::ledger::Ledger;
 use coordinator_free::message::{Ban, Close, MESSAGE_BYTES, Record, Seal};
 use coordinator_free::{Config, Input, Load, Member, Message, Notice, Output, Reason, Resume, Tuning};
 use essaim_jobs::{
-    AuthorId, IntervalSet, JobId, Keypair, Leaf, NodeId, Receipt, Results, Rows, Signed, decode, encode,
+    AuthorId, FailureNote, IntervalSet, JobId, Keypair, Leaf, NodeId, Receipt, Results, Rows, Signed, decode, encode,
 };
 use proptest::prelude::*;
 
@@ -118,6 +118,22 @@ fn a_grant_is_kept_aside_until_taken() {
     assert_eq!(author.view().members[0].held, 100, "that was another asking");
     say(&mut author, MS, 1, Message::Taken { ask: 5 });
     assert_eq!(author.view().members[0].held, 0);
+}
+
+#[test]
+fn a_chunk_that_failed_waits_for_somebody_else() {
+    for deterministic in [false, true] {
+        let failed = |_| Leaf::Failed(FailureNote { deterministic, message: "no".into() });
+        let ends = |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::Ended { .. }));
+        let mut author = author_of(ROWS);
+        let outputs = say(&mut author, MS * 2, 1, results(1, &set(&[(0, 1)]), failed));
+        assert_eq!(ends(&outputs), deterministic, "it fails everywhere: {deterministic}");
+        let outputs = (1..70_u32).flat_map(|second| {
+            author.tick(MS * 1_000 * second);
+            drain(&mut author)
+        });
+        assert_eq!(ends(&outputs.collect::<Vec<_>>()), !deterministic);
+    }
 }
 
 #[test]
