@@ -204,11 +204,15 @@ impl Member {
     /// Finds members that are heard, hold slots and do not get on with them; whether there are new ones. The
     /// author is none of them: who holds a slot and has no threads lets others have it.
     fn find_stalled(&mut self) -> bool {
-        let (mine, now) = (self.work.load(), self.now);
-        // Whose own worker does not get on has no right to judge.
-        let own = self.work.longest_flight(now).as_micros() as u64;
-        let typical = own.max(u64::from(mine.slot_micros));
-        let typical = if typical == 0 { u64::from(crate::claim::UNKNOWN_MICROS) } else { typical };
+        let (now, own) = (self.now, self.work.longest_flight(self.now));
+        let known = |micros: u64| if micros == 0 { u64::from(crate::claim::UNKNOWN_MICROS) } else { micros };
+        let mine = u64::from(self.work.slot_micros());
+        if own >= self.config.tuning.stall + 2 * Duration::from_micros(known(mine)) {
+            // Whose own worker does not get on judges nobody: it may be that all rest.
+            self.peers.values_mut().for_each(|peer| peer.progress = now);
+            return false;
+        }
+        let typical = known(mine.max(own.as_micros() as u64));
         let (least, most) = self.config.tuning.stall_slots;
         let (least, most) = (typical * u64::from(least), typical * u64::from(most));
         let sealed = self.ledger.sealed();

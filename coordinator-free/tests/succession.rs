@@ -117,6 +117,14 @@ fn who_does_not_get_on_keeps_what_it_has_run() {
 }
 
 #[test]
+fn whose_own_worker_does_not_get_on_judges_nobody() {
+    let own = (500..510).into();
+    let mut heir = holder(1, &own);
+    does_not_get_on(&mut heir, 0..60);
+    assert_eq!(heir.held(), &own);
+}
+
+#[test]
 fn an_heir_inherits_once() {
     let mut heir = member(1);
     does_not_get_on(&mut heir, 0..40);
