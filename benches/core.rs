@@ -412,6 +412,8 @@ impl Bench {
         let queued = self.worker.view().members[0].load.queued;
         let (ask, load) = (self.seq, self.load(queued.saturating_sub(16)));
         let from = self.id(2);
-        [Message::Split { ask, load }, Message::Taken { ask }].map(|message| Input::Message { from, message }).into()
+        [Message::Split { ask, taken: None, load }, Message::Taken { ask }]
+            .map(|message| Input::Message { from, message })
+            .into()
     }
 }

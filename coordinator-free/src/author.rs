@@ -19,6 +19,18 @@ const SEAL_GAP: Duration = Duration::from_secs(1);
 const FULL_SEAL_SPANS: usize = 1_024;
 /// Intervals in one seal.
 const SEAL_SPANS: usize = 8_192;
+
+/// A chunk that failed, and is not sealed.
+#[derive(Debug)]
+struct Failure {
+    /// Where.
+    at: Vec<NodeId>,
+    /// What was said of it last.
+    note: FailureNote,
+    /// Since when there is nobody else to try it.
+    alone: Option<Duration>,
+}
+
 /// What only the author's member keeps.
 #[derive(Debug)]
 pub(crate) struct Author {
@@ -29,8 +41,8 @@ pub(crate) struct Author {
     pub(crate) checks: BTreeMap<u32, (NodeId, Duration)>,
     /// How often each peer was agreed with, and outvoted.
     pub(crate) standing: BTreeMap<NodeId, (u32, u32)>,
-    /// Where a chunk failed.
-    failures: BTreeMap<u32, Vec<NodeId>>,
+    /// Chunks that failed.
+    failures: BTreeMap<u32, Failure>,
     /// Slots whose chunk failed at a member, or whose output could not be had from it.
     distrust: BTreeMap<NodeId, IntervalSet>,
     /// What members of other groups have told.
@@ -143,7 +155,8 @@ impl Member {
             return;
         }
         let (copies, own) = (author.copies(), worker == self.config.me);
-        let mut answered = false;
+        // A run of one's own that tells nothing new has used its slot up, too.
+        let mut answered = own;
         for slot in self.config.rows.slots_of(chunk) {
             if author.checks.get(&slot).is_some_and(|(checker, _)| *checker == worker) {
                 author.checks.remove(&slot);
@@ -245,28 +258,21 @@ impl Member {
     /// A chunk has failed somewhere: elsewhere once more, or the job has failed.
     fn on_failure(&mut self, worker: NodeId, slot: u32, chunk: u32, note: &FailureNote) {
         let Some(author) = &mut self.author else { return };
-        let failed_at = author.failures.entry(chunk).or_default();
         let outvoted = self.config.rows.copies == 1 && author.tallies.get(&chunk).is_some_and(|tally| tally.len() > 0);
-        if failed_at.contains(&worker) || outvoted {
+        let new = || Failure { at: Vec::new(), note: note.clone(), alone: None };
+        let failure = author.failures.entry(chunk).or_insert_with(new);
+        if failure.at.contains(&worker) || outvoted {
             return;
         }
-        failed_at.push(worker);
-        let failed_at = failed_at.clone();
+        failure.at.push(worker);
+        failure.note = note.clone();
+        let spent = failure.at.len() as u64 > u64::from(self.config.retries);
         author.distrust(worker, chunk);
-        let lends = |node: &NodeId| {
-            let takes_part = self.record_of(node).is_some_and(|record| !record.leaving);
-            takes_part && self.peers.get(node).is_some_and(|peer| peer.alive() && peer.load.threads > 0)
-        };
-        let here = self.work.threads() > 0 && !failed_at.contains(&self.config.me);
-        // One that was away does not know yet who else is there.
-        let hello = self.config.tuning.silence.1 + self.config.tuning.heartbeat;
-        let unknown = self.config.resume.again && self.now < self.born + hello;
-        let elsewhere = here || unknown || self.peers.keys().any(|node| lends(node) && !failed_at.contains(node));
-        let retried = elsewhere && failed_at.len() as u64 <= u64::from(self.config.retries);
-        self.out.push_back(Output::Notice(Notice::Failed { chunk, worker, note: note.clone(), retried }));
-        if !retried {
-            return self.close(Reason::Failed);
+        let hopeless = note.deterministic && !self.may_be_retried(chunk);
+        if spent || hopeless {
+            return self.fail(chunk);
         }
+        self.out.push_back(Output::Notice(Notice::Failed { chunk, worker, note: note.clone(), retried: true }));
         if worker == self.config.me {
             self.disown(chunk);
         }
@@ -275,6 +281,47 @@ impl Member {
         let copies = author.copies();
         let verdict = author.tallies.entry(chunk).or_default().judge(copies);
         self.follow(chunk, verdict);
+    }
+
+    /// Whether somebody is there at whom this chunk has not failed.
+    fn may_be_retried(&self, chunk: u32) -> bool {
+        let Some(failure) = self.author.as_ref().and_then(|author| author.failures.get(&chunk)) else { return true };
+        let lends = |node: &NodeId| {
+            let takes_part = self.record_of(node).is_some_and(|record| !record.leaving);
+            takes_part && self.peers.get(node).is_some_and(|peer| peer.alive() && peer.load.threads > 0)
+        };
+        let here = self.work.threads() > 0 && !failure.at.contains(&self.config.me);
+        here || self.peers.keys().any(|node| lends(node) && !failure.at.contains(node))
+    }
+
+    /// A chunk that failed where there is nobody else waits for somebody as long as workers wait for the author.
+    pub(crate) fn look_after_failures(&mut self) {
+        let failed = self.author.iter().flat_map(|author| author.failures.keys());
+        let chunks: Vec<(u32, bool)> = failed.map(|chunk| (*chunk, self.may_be_retried(*chunk))).collect();
+        let (now, patience) = (self.now, self.config.tuning.author_silence);
+        for (chunk, retried) in chunks {
+            let failure = self.author.as_mut().and_then(|author| author.failures.get_mut(&chunk));
+            let Some(failure) = failure else { continue };
+            failure.alone = failure.alone.or(Some(now)).filter(|_| !retried);
+            if failure.alone.is_some_and(|since| now >= since + patience) {
+                return self.fail(chunk);
+            }
+        }
+    }
+
+    /// It was this node that was away: nobody could be seen to come.
+    pub(crate) fn excuse_failures(&mut self, slept: Duration) {
+        let failures = self.author.iter_mut().flat_map(|author| author.failures.values_mut());
+        failures.for_each(|failure| failure.alone = failure.alone.map(|since| since + slept));
+    }
+
+    /// A chunk has failed for good, and so has the job.
+    fn fail(&mut self, chunk: u32) {
+        let failure = self.author.as_ref().and_then(|author| author.failures.get(&chunk));
+        if let Some((worker, note)) = failure.and_then(|failure| Some((*failure.at.last()?, failure.note.clone()))) {
+            self.out.push_back(Output::Notice(Notice::Failed { chunk, worker, note, retried: false }));
+        }
+        self.close(Reason::Failed);
     }
 
     /// What this node itself made of a chunk is of no use: it is for others.

@@ -115,10 +115,12 @@ impl Member {
         self.claim.ask += 1;
         let ask = self.claim.ask;
         self.claim.asking = Some((victim, ask, self.now, race));
+        let mut taken = None;
         if let Some(peer) = self.peers.get_mut(&victim) {
             peer.asked = Some((ask, self.now));
+            taken = peer.taken;
         }
-        self.send(victim, Message::Split { ask, load: self.load() });
+        self.send(victim, Message::Split { ask, taken, load: self.load() });
     }
 
     /// Evens out what groups have left, long before one of them runs dry: of two members elsewhere the one with
@@ -248,10 +250,14 @@ impl Member {
         self.send(from, Message::Taken { ask });
         let slots = sets::minus(slots, self.ledger.sealed());
         // To check what this member has run already, unasked, is to say it once more.
-        let known = sets::within(&slots, self.check_rows()).intersection(&self.work.shut());
-        self.report.say_again(self.now, &sets::siblings(self.config.rows, &known));
+        let ran = sets::union([&self.work.done, &self.work.shut()]);
+        let known = sets::within(&slots, self.check_rows()).intersection(&ran);
+        self.report.say_again(self.now, &sets::union([&known, &sets::siblings(self.config.rows, &known)]));
         self.take_over(&sets::minus(&slots, &known), false);
-        self.lease_taken();
+        if !self.without_checks(&slots).is_empty() {
+            // Who gave checks has noted to whom.
+            self.lease_taken();
+        }
         Ok(())
     }
 
@@ -280,7 +286,7 @@ impl Member {
         self.answered(from, ask)?;
         self.skip(from);
         if !self.leaving {
-            let run = self.work.duplicate(&sets::minus(slots, self.ledger.sealed()));
+            let run = self.work.duplicate(self.now, &sets::minus(slots, self.ledger.sealed()));
             if !run.is_empty() {
                 self.out.push_back(Output::Run(run));
                 self.load_changed();
@@ -304,7 +310,7 @@ impl Member {
         Ok(())
     }
 
-    pub(crate) fn on_split(&mut self, from: NodeId, ask: u64, load: Load) -> Result<(), Rejection> {
+    pub(crate) fn on_split(&mut self, from: NodeId, ask: u64, taken: Option<u64>, load: Load) -> Result<(), Rejection> {
         if !self.know(from) {
             return Err(Rejection::Full);
         }
@@ -315,7 +321,9 @@ impl Member {
                 self.send(from, Message::Grant { ask, slots });
                 return Ok(());
             }
-            if aside.ask < ask {
+            if taken == Some(aside.ask) {
+                self.grant_taken(from);
+            } else if aside.ask < ask {
                 // It asks anew, so it has given up waiting for what it was granted.
                 self.grant_failed(from);
             }

@@ -145,7 +145,8 @@ impl Member {
             room.checked_sub(size).map(|left| room = left).is_some()
         };
         let seals: Vec<_> = seals.into_iter().take_while(|seal| fits(seal.body.slots.spans().len())).collect();
-        let mine = self.record();
+        // Who does not list this member may have buried it: only a newer version brings it back.
+        let mine = if known.contains_key(&self.config.me) { self.record() } else { self.sign_record() };
         let all = [(&self.config.me, &mine)].into_iter().chain(self.ledger.records());
         let fellow = self.is_fellow(&from);
         let theirs = self.record_of(&from).map(|record| record.group);
@@ -154,13 +155,11 @@ impl Member {
         let unmet = elsewhere.filter(|(node, signed)| {
             !fellow && **node != from && Some(signed.body.group) == theirs && !known.contains_key(node)
         });
-        let newer = all.filter(|(node, signed)| {
-            fellow && **node != from && known.get(node).is_none_or(|seq| *seq < signed.body.seq)
-        });
-        // One who takes this member for a fellow has not heard that it has moved.
-        let me = (&self.config.me, &mine);
-        let moved = !fellow && known.get(me.0).is_some_and(|seq| *seq < mine.body.seq);
-        let newer = newer.chain(unmet).chain(moved.then_some(me));
+        // Who lists this member and is no fellow does not know yet that it has moved.
+        let me = self.config.me;
+        let told = |node: &NodeId| if fellow { *node != from } else { *node == me && known.contains_key(node) };
+        let newer = all.filter(|(node, signed)| told(node) && known.get(node).is_none_or(|seq| *seq < signed.body.seq));
+        let newer = newer.chain(unmet);
         let size = |record: &Record| record.held.spans().len() + record.done.spans().len();
         let records: Vec<_> = newer
             .map(|(_, signed)| signed.clone())
@@ -195,6 +194,10 @@ impl Member {
         }
         if record.body.group != self.group.id {
             return self.on_foreign_record(record);
+        }
+        if self.record_of(&owner).is_some_and(|known| known.seq > record.body.seq) {
+            // It has moved since, and who says this has not heard of it.
+            return Ok(());
         }
         if fresh && self.author.is_some() && self.place(owner) {
             return Ok(());

@@ -130,7 +130,9 @@ impl Member {
             return Ok(());
         }
         self.ledger.check_record(record)?;
-        self.ledger.remove_record(&owner);
+        if self.is_fellow(&owner) || self.author.is_none() {
+            self.ledger.moved(&owner, record.body.seq);
+        }
         let left = Contact { node: owner, group: record.body.group, left_ms: left_ms(&record.body), members: 0 };
         self.note(left);
         let now = self.now;

@@ -48,8 +48,9 @@ pub struct Ledger {
     sealed: IntervalSet,
     seals: Vec<Signed<Seal>>,
     bans: BTreeMap<NodeId, Signed<Ban>>,
-    /// The dead that have been inherited from, the last version of their records, and when that was.
-    buried: BTreeMap<NodeId, (u64, Duration)>,
+    /// Those whose pages were forgotten, up to which version: the dead that have been inherited from, and when
+    /// that was, and those who moved to another group.
+    buried: BTreeMap<NodeId, (u64, Option<Duration>)>,
 }
 
 impl Ledger {
@@ -170,16 +171,27 @@ impl Ledger {
     /// of those slots inherits them once more. Should it live, it will say something newer.
     pub(crate) fn bury(&mut self, node: &NodeId, now: Duration) {
         if let Some(record) = self.records.remove(node) {
-            if self.buried.len() >= MEMBERS {
-                self.buried.pop_first();
-            }
-            self.buried.insert(*node, (record.body.seq, now));
+            self.shut_out(*node, record.body.seq, Some(now));
         }
     }
 
-    /// Those buried since.
+    /// From version `seq` on it is of another group: its page is forgotten, and others may still tell of older ones.
+    pub(crate) fn moved(&mut self, node: &NodeId, seq: u64) {
+        self.records.remove(node);
+        self.shut_out(*node, seq.saturating_sub(1), None);
+    }
+
+    fn shut_out(&mut self, node: NodeId, seq: u64, dead: Option<Duration>) {
+        if self.buried.len() >= MEMBERS && !self.buried.contains_key(&node) {
+            self.buried.pop_first();
+        }
+        self.buried.insert(node, (seq, dead));
+    }
+
+    /// The dead that were buried since.
     pub(crate) fn buried_since(&self, since: Duration) -> impl Iterator<Item = &NodeId> {
-        self.buried.iter().filter(move |(_, (_, at))| *at >= since).map(|(node, _)| node)
+        let lately = move |at: &Option<Duration>| at.is_some_and(|at| at >= since);
+        self.buried.iter().filter(move |(_, (_, at))| lately(at)).map(|(node, _)| node)
     }
 
     /// Forgets the page of one that is of the group no more; whether there was one.

@@ -266,7 +266,7 @@ impl Member {
                 }
                 records.iter().try_for_each(|record| self.on_record(record, NodeId(record.signer) == from))
             }
-            Message::Split { ask, load } => self.on_split(from, ask, load),
+            Message::Split { ask, taken, load } => self.on_split(from, ask, taken, load),
             Message::Grant { ask, slots } => self.on_grant(from, ask, &slots),
             Message::Taken { ask } => {
                 self.on_taken(from, ask);
@@ -317,7 +317,7 @@ impl Member {
         }
         if !self.leaving {
             self.begin_inherited();
-            let run = self.work.refill();
+            let run = self.work.refill(self.now);
             if !run.is_empty() {
                 self.out.push_back(Output::Run(run));
             }

@@ -148,6 +148,8 @@ pub enum Message {
     Split {
         /// Names this asking, so that its answer is recognised.
         ask: u64,
+        /// The last of the asked one's grants that was taken: [`Message::Taken`] may be lost, or come later.
+        taken: Option<u64>,
         /// How the asker is doing.
         load: Load,
     },

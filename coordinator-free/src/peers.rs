@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use essaim_jobs::IntervalSet;
+
 use crate::message::Load;
 
 /// The most of anything that a peer may say of itself; beyond it is not believed.
@@ -45,6 +47,8 @@ pub(crate) struct Peer {
     pub(crate) progress: Duration,
     /// It is heard, but does not get on: what it holds is for others.
     pub(crate) stalled: bool,
+    /// What was taken over from it here since it is dead or stalled: it may be anywhere by now.
+    pub(crate) inherited: IntervalSet,
     /// What it may still say, and when that was reckoned.
     budget: (f64, Duration),
     /// When it last got an answer to a digest.
@@ -69,6 +73,7 @@ impl Peer {
             banned: false,
             progress: now,
             stalled: false,
+            inherited: IntervalSet::new(),
             budget: (BURST, now),
             compared: None,
         }

@@ -63,6 +63,9 @@ impl Member {
     pub(crate) fn heard(&mut self, node: NodeId) {
         let now = self.now;
         if let Some(peer) = self.peers.get_mut(&node) {
+            if peer.dead.is_some() && !peer.stalled {
+                peer.inherited = IntervalSet::new();
+            }
             peer.heard = now;
             peer.down = None;
             peer.dead = None;
@@ -107,6 +110,10 @@ impl Member {
         if self.now >= self.recover.look_at {
             self.recover.look_at = self.now + LOOK_GAP;
             self.look_after_checks();
+            self.look_after_failures();
+            if self.ended {
+                return;
+            }
             self.inherit();
             self.adopt_orphans();
         }
@@ -121,6 +128,7 @@ impl Member {
             peer.progress = now.min(peer.progress + slept);
             peer.down = peer.down.map(|since| now.min(since + slept));
         }
+        self.excuse_failures(slept);
     }
 
     /// A job outlives its author's node for a while, and what was run is kept for its return.
@@ -199,16 +207,22 @@ impl Member {
         if let Some(peer) = self.peers.get_mut(&owner).filter(|_| ran || idle) {
             peer.progress = now;
             peer.stalled = false;
+            peer.inherited = IntervalSet::new();
         }
     }
 
     /// Finds members that are heard, hold slots and do not get on with them; whether there are new ones. The
     /// author is none of them: who holds a slot and has no threads lets others have it.
     fn find_stalled(&mut self) -> bool {
-        let (mine, now) = (self.work.load(), self.now);
-        let running = self.work.longest_run(now).as_micros() as u64;
-        let typical = running.max(u64::from(mine.slot_micros));
-        let typical = if typical == 0 { u64::from(crate::claim::UNKNOWN_MICROS) } else { typical };
+        let (now, own) = (self.now, self.work.longest_flight(self.now));
+        let known = |micros: u64| if micros == 0 { u64::from(crate::claim::UNKNOWN_MICROS) } else { micros };
+        let mine = u64::from(self.work.slot_micros());
+        if own >= self.config.tuning.stall + 2 * Duration::from_micros(known(mine)) {
+            // Whose own worker does not get on judges nobody: it may be that all rest.
+            self.peers.values_mut().for_each(|peer| peer.progress = now);
+            return false;
+        }
+        let typical = known(mine.max(own.as_micros() as u64));
         let (least, most) = self.config.tuning.stall_slots;
         let (least, most) = (typical * u64::from(least), typical * u64::from(most));
         let sealed = self.ledger.sealed();
@@ -241,10 +255,20 @@ impl Member {
         group >= GROUP && deaths >= TOGETHER_LEAST && many
     }
 
-    /// All that members hold whose leases stand, this one's included.
+    /// All that fellows hold and whose lease stands, and what this member holds itself.
     fn held_by_the_living(&self) -> IntervalSet {
-        let living = self.ledger.records().iter().filter(|(node, _)| self.holds(node));
-        sets::union(living.map(|(_, signed)| &signed.body.held).chain([&self.work.held]))
+        let held: Vec<IntervalSet> =
+            self.ledger.records().iter().map(|(node, r)| self.standing(node, &r.body)).collect();
+        sets::union(held.iter().chain([&self.work.held]))
+    }
+
+    /// What a member holds whose leases stand: of one that does not get on what it has run, as it will send that.
+    fn standing(&self, node: &NodeId, record: &Record) -> IntervalSet {
+        match self.peers.get(node) {
+            Some(peer) if peer.holds() => record.held.clone(),
+            Some(peer) if peer.alive() => record.held.intersection(&record.done),
+            _ => IntervalSet::new(),
+        }
     }
 
     fn holds(&self, node: &NodeId) -> bool {
@@ -277,32 +301,39 @@ impl Member {
 
     /// Takes over from the dead what is this member's to take.
     pub(crate) fn inherit(&mut self) {
-        let dead = |(node, _): &(&NodeId, &_)| !self.holds(node);
         let left: Vec<(NodeId, IntervalSet)> = self
             .ledger
             .records()
             .iter()
-            .filter(dead)
+            .filter(|(node, _)| !self.holds(node))
             .map(|(node, signed)| (*node, sets::minus(&signed.body.held, self.ledger.sealed())))
             .map(|(node, left)| (node, self.without_checks(&left)))
             .collect();
-        let (held, parked) = (self.held_by_the_living(), self.partitioned());
+        let (held, suspect) = (self.held_by_the_living(), self.partitioned());
+        let mut inherited = false;
         for (node, left) in left {
-            let left = sets::minus(&left, &held);
+            let mut left = sets::minus(&left, &held);
+            if let Some(peer) = self.peers.get(&node) {
+                left = sets::minus(&left, &peer.inherited);
+            }
             if left.is_empty() {
                 if self.peers.get(&node).is_some_and(|peer| peer.dead.is_some()) {
                     self.ledger.bury(&node, self.now);
                 }
             } else if self.is_heir(&node) {
                 self.take_over(&left, true);
-                self.recover.suspect |= parked;
-                if self.author.is_none() {
-                    // Some of it may be sealed, which only the author and the dead knew.
-                    self.recover.asked_until = self.now + self.patience();
-                    self.sign_record();
-                    self.hello();
+                if let Some(peer) = self.peers.get_mut(&node) {
+                    peer.inherited.union(&left);
                 }
+                inherited = true;
             }
+        }
+        self.recover.suspect |= inherited && suspect;
+        if inherited && self.author.is_none() {
+            // Some of it may be sealed, which only the author and the dead knew.
+            self.recover.asked_until = self.now + self.patience();
+            self.sign_record();
+            self.hello();
         }
     }
 
@@ -324,8 +355,8 @@ impl Member {
             return;
         }
         let elsewhere = self.author.iter().flat_map(|author| &author.directory.records);
-        let elsewhere = elsewhere.filter(|(node, _)| self.holds(node));
-        let elsewhere = sets::union(elsewhere.map(|(_, signed)| &signed.body.held));
+        let elsewhere: Vec<IntervalSet> = elsewhere.map(|(node, r)| self.standing(node, &r.body)).collect();
+        let elsewhere = sets::union(&elsewhere);
         let claimed = sets::union([self.ledger.sealed(), &self.held_by_the_living(), &elsewhere]);
         let orphans = sets::minus(&(0..self.config.rows.chunks).into(), &claimed);
         let since = self.settled_since();
@@ -449,7 +480,7 @@ impl Member {
 
     /// Shows itself to the author, and asks for the ledger.
     pub(crate) fn hello(&mut self) {
-        let (author, record) = (self.config.author_node, self.record());
+        let (author, record) = (self.config.author_node, self.sign_record());
         self.send(author, Message::Record(record));
         let digest = self.digest();
         self.send(author, digest);

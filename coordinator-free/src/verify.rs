@@ -83,7 +83,10 @@ impl Member {
         }
         let threads = |load: &Load| u64::from(load.threads);
         let all: u64 = self.peers.values().filter(|peer| peer.holds()).map(|peer| threads(&peer.load)).sum();
-        let wanted = (open.len() * threads(load)).div_ceil(2 * all.max(threads(load)).max(1));
+        let share = (open.len() * threads(load)).div_ceil(2 * all.max(threads(load)).max(1));
+        // Of short ones so many that it need not ask for each.
+        let window = self.config.tuning.window.0.as_micros() as u64 * threads(load);
+        let wanted = share.max(window.checked_div(u64::from(load.slot_micros)).unwrap_or(0));
         let start = (self.chance() * open.len() as f64) as usize;
         let (now, rows) = (self.now, self.config.rows);
         let Some(author) = &mut self.author else { return given };
@@ -111,11 +114,29 @@ impl Member {
         let idle = usize::from(load.threads).saturating_sub((load.queued + load.running) as usize);
         let patience = CHECK_PATIENCE + 2 * Duration::from_micros(u64::from(load.slot_micros));
         let Some(author) = &self.author else { return };
-        let late = |(_, (checker, at)): &(&u32, &(NodeId, Duration))| *checker != asker && self.now >= *at + patience;
+        let rows = self.config.rows;
+        let may = |slot: &u32| author.tallies.get(&rows.chunk(*slot)).is_some_and(|tally| !tally.has_voice(&asker));
+        let late = |(slot, (checker, at)): &(&u32, &(NodeId, Duration))| {
+            *checker != asker && self.now >= *at + patience && may(slot)
+        };
         let mut late: Vec<(Duration, u32)> = author.checks.iter().filter(late).map(|(s, (_, at))| (*at, *s)).collect();
         late.sort_unstable();
         for (_, slot) in late.into_iter().take(idle) {
             self.open_again(slot);
+        }
+    }
+
+    /// The idle do not ask where they know that nothing is open: what they could check is shown to them.
+    fn offer_overdue(&mut self) {
+        let idle = |peer: &crate::peers::Peer| peer.holds() && peer.load.queued + peer.load.running == 0;
+        let idle: Vec<(NodeId, Load)> =
+            self.peers.iter().filter(|(_, peer)| idle(peer)).map(|(node, peer)| (*node, peer.load)).collect();
+        for (node, load) in idle {
+            if self.open_checks() > 0 {
+                return;
+            }
+            self.reopen_overdue(node, &load);
+            self.lease_moved();
         }
     }
 
@@ -153,6 +174,9 @@ impl Member {
         };
         let lost: Vec<u32> = author.checks.iter().filter(lost).map(|(slot, _)| *slot).collect();
         lost.into_iter().for_each(|slot| self.open_again(slot));
+        if !self.author.as_ref().is_none_or(|author| author.checks.is_empty()) {
+            self.offer_overdue();
+        }
     }
 
     /// A chunk was agreed upon: who was right, and who was not.

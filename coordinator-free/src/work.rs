@@ -18,6 +18,8 @@ const HALF_LIFE: f64 = 64.0;
 /// A slot that the worker has.
 #[derive(Clone, Debug)]
 pub(crate) struct Flight {
+    /// When the worker got it.
+    handed: Duration,
     /// When it began to run; `None` while it waits.
     pub(crate) started: Option<Duration>,
     /// Whether this member owns it, or runs it as well for its owner.
@@ -200,7 +202,7 @@ impl Work {
     }
 
     /// The slots to hand to the worker now.
-    pub(crate) fn refill(&mut self) -> Vec<u32> {
+    pub(crate) fn refill(&mut self, now: Duration) -> Vec<u32> {
         let window = self.window_slots();
         let free = window.saturating_sub(self.flight.len() as u32);
         if self.threads == 0 || self.queue.is_empty() || free < (window / 4).max(1) {
@@ -215,7 +217,7 @@ impl Work {
             self.queue.take_front(u64::from(free))
         };
         for slot in slots.iter() {
-            let flight = Flight { started: None, owned: true, duplicates: (0, Duration::ZERO) };
+            let flight = Flight { handed: now, started: None, owned: true, duplicates: (0, Duration::ZERO) };
             self.flight.insert(slot, flight);
         }
         self.waiting_owned += slots.len() as u32;
@@ -225,22 +227,22 @@ impl Work {
     }
 
     /// Takes in slots that their owner asks this member to run as well; returns those to hand to the worker.
-    pub(crate) fn duplicate(&mut self, slots: &IntervalSet) -> Vec<u32> {
+    pub(crate) fn duplicate(&mut self, now: Duration, slots: &IntervalSet) -> Vec<u32> {
         let shut = self.shut();
         let wanted = sets::minus(&sets::minus(&sets::minus(slots, &shut), &self.held), &self.done);
         let most = u64::from(self.window_slots());
         let taken: Vec<u32> =
             self.pick(wanted, most, false).iter().filter(|slot| !self.flight.contains_key(slot)).collect();
         for slot in &taken {
-            let flight = Flight { started: None, owned: false, duplicates: (0, Duration::ZERO) };
+            let flight = Flight { handed: now, started: None, owned: false, duplicates: (0, Duration::ZERO) };
             self.flight.insert(*slot, flight);
         }
         taken
     }
 
-    /// How long the slot has been running here that has run for longest.
-    pub(crate) fn longest_run(&self, now: Duration) -> Duration {
-        let first = self.flight.values().filter_map(|flight| flight.started).min();
+    /// How long the worker has had the slot that it has had for longest.
+    pub(crate) fn longest_flight(&self, now: Duration) -> Duration {
+        let first = self.flight.values().map(|flight| flight.handed).min();
         first.map_or(Duration::ZERO, |first| now.saturating_sub(first))
     }
 

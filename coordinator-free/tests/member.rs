@@ -9,7 +9,7 @@ use coordinator_free::ledger::Ledger;
 use coordinator_free::message::{Ban, Close, MESSAGE_BYTES, Record, Seal};
 use coordinator_free::{Config, Input, Load, Member, Message, Notice, Output, Reason, Resume, Tuning};
 use essaim_jobs::{
-    AuthorId, IntervalSet, JobId, Keypair, Leaf, NodeId, Receipt, Results, Rows, Signed, decode, encode,
+    AuthorId, FailureNote, IntervalSet, JobId, Keypair, Leaf, NodeId, Receipt, Results, Rows, Signed, decode, encode,
 };
 use proptest::prelude::*;
 
@@ -88,7 +88,7 @@ fn granted(outputs: &[Output]) -> Option<(u64, IntervalSet)> {
 /// The author's member, after node 1 has taken all of the first row.
 fn author_of(rows: Rows) -> Member {
     let mut author = member(0, 0, rows);
-    assert!(granted(&say(&mut author, MS, 1, Message::Split { ask: 5, load: idle(1) })).is_some());
+    assert!(granted(&say(&mut author, MS, 1, split(5))).is_some());
     say(&mut author, MS, 1, Message::Taken { ask: 5 });
     author
 }
@@ -97,17 +97,21 @@ fn idle(threads: u16) -> Load {
     Load { threads, ..Load::default() }
 }
 
+fn split(ask: u64) -> Message {
+    Message::Split { ask, taken: None, load: idle(1) }
+}
+
 const ROWS: Rows = Rows { chunks: 100, copies: 1 };
 
 #[test]
 fn a_grant_is_kept_aside_until_taken() {
     let mut author = member(0, 0, ROWS);
     drain(&mut author);
-    let first = granted(&say(&mut author, MS, 1, Message::Split { ask: 5, load: idle(1) })).unwrap();
+    let first = granted(&say(&mut author, MS, 1, split(5))).unwrap();
     assert_eq!(first, (5, set(&[(0, 100)])), "who has no threads gives all to the only one it knows");
     // Nothing of it is given to anyone else, and asking again gives the same again.
-    assert_eq!(granted(&say(&mut author, MS, 2, Message::Split { ask: 9, load: idle(1) })), None);
-    let again = granted(&say(&mut author, MS, 1, Message::Split { ask: 5, load: idle(1) }));
+    assert_eq!(granted(&say(&mut author, MS, 2, split(9))), None);
+    let again = granted(&say(&mut author, MS, 1, split(5)));
     assert_eq!(again, Some(first));
     assert_eq!(author.view().members[0].held, 100);
     say(&mut author, MS, 1, Message::Taken { ask: 4 });
@@ -117,19 +121,46 @@ fn a_grant_is_kept_aside_until_taken() {
 }
 
 #[test]
+fn a_chunk_that_failed_waits_for_somebody_else() {
+    for deterministic in [false, true] {
+        let failed = |_| Leaf::Failed(FailureNote { deterministic, message: "no".into() });
+        let ends = |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::Ended { .. }));
+        let mut author = author_of(ROWS);
+        let outputs = say(&mut author, MS * 2, 1, results(1, &set(&[(0, 1)]), failed));
+        assert_eq!(ends(&outputs), deterministic, "it fails everywhere: {deterministic}");
+        let outputs = (1..70_u32).flat_map(|second| {
+            author.tick(MS * 1_000 * second);
+            drain(&mut author)
+        });
+        assert_eq!(ends(&outputs.collect::<Vec<_>>()), !deterministic);
+    }
+}
+
+#[test]
+fn the_next_asking_says_what_was_taken() {
+    for (taken, held) in [(Some(5), 0), (None, 100)] {
+        let mut author = member(0, 0, ROWS);
+        say(&mut author, MS, 1, split(5));
+        // Its word that it has it is on its way still, or lost.
+        say(&mut author, MS, 1, Message::Split { ask: 6, taken, load: idle(1) });
+        assert_eq!(author.view().members[0].held, held, "{taken:?}");
+    }
+}
+
+#[test]
 fn a_grant_not_taken_comes_back() {
     let mut author = member(0, 0, ROWS);
-    say(&mut author, MS, 1, Message::Split { ask: 5, load: idle(1) });
+    say(&mut author, MS, 1, split(5));
     author.tick(MS * 800);
     drain(&mut author);
-    let again = granted(&say(&mut author, MS * 801, 2, Message::Split { ask: 9, load: idle(1) }));
+    let again = granted(&say(&mut author, MS * 801, 2, split(9)));
     assert_eq!(again, Some((9, set(&[(0, 100)]))));
 }
 
 #[test]
 fn a_record_that_shows_the_grant_acknowledges_it() {
     let mut author = member(0, 0, ROWS);
-    say(&mut author, MS, 1, Message::Split { ask: 5, load: idle(1) });
+    say(&mut author, MS, 1, split(5));
     let shown = record(1, 2_000, set(&[(0, 100)]), IntervalSet::new(), idle(1));
     say(&mut author, MS, 1, Message::Record(shown));
     assert_eq!(author.view().members[0].held, 0);
@@ -169,16 +200,54 @@ fn only_grants_that_were_asked_for_are_taken() {
 fn who_has_run_a_chunk_does_not_check_it() {
     let rows = Rows { chunks: 100, copies: 2 };
     let mut author = member(0, 0, rows);
-    let (ask, slots) = granted(&say(&mut author, MS, 1, Message::Split { ask: 5, load: idle(1) })).unwrap();
+    let (ask, slots) = granted(&say(&mut author, MS, 1, split(5))).unwrap();
     assert_eq!(slots, set(&[(0, 100)]), "one copy of each");
     say(&mut author, MS, 1, Message::Taken { ask });
-    let (_, none) = (0, say(&mut author, MS, 2, Message::Split { ask: 6, load: idle(1) }));
+    let (_, none) = (0, say(&mut author, MS, 2, split(6)));
     assert_eq!(granted(&none), None, "nothing is to be checked that nobody has run");
     say(&mut author, MS, 1, results(1, &set(&[(0, 10)]), right));
-    let more = say(&mut author, MS, 1, Message::Split { ask: 6, load: idle(1) });
+    let more = say(&mut author, MS, 1, split(6));
     assert_eq!(granted(&more), None, "what is left are copies of what it has run");
-    let (_, checks) = granted(&say(&mut author, MS, 2, Message::Split { ask: 7, load: idle(1) })).unwrap();
+    let (_, checks) = granted(&say(&mut author, MS, 2, split(7))).unwrap();
     assert!(checks.iter().all(|slot| slot >= 100 && rows.chunk(slot) < 10), "{checks:?}");
+}
+
+#[test]
+fn short_checks_are_given_many_at_a_time() {
+    let rows = Rows { chunks: 100, copies: 2 };
+    for (slot_micros, least) in [(10, 99), (1_000_000, 1)] {
+        let mut author = author_of(rows);
+        say(&mut author, MS, 1, results(1, &set(&[(0, 100)]), right));
+        for other in 2..20 {
+            say(&mut author, MS, other, Message::Record(record(other, 9, set(&[]), set(&[]), idle(1))));
+        }
+        let load = Load { slot_micros, ..idle(1) };
+        let outputs = say(&mut author, MS, 2, Message::Split { ask: 6, taken: None, load });
+        let given = granted(&outputs).unwrap().1.len();
+        assert!((least..least + 4).contains(&given), "{given} of {slot_micros} us");
+    }
+}
+
+#[test]
+fn to_check_what_one_has_run_is_to_say_it_again() {
+    let mut worker = member(1, 1, Rows { chunks: 1, copies: 2 });
+    let asked = |outputs: &[Output]| {
+        let asks = outputs.iter().filter_map(|output| match output {
+            Output::Send { message: Message::Split { ask, .. }, .. } => Some(*ask),
+            _ => None,
+        });
+        asks.last().unwrap()
+    };
+    let (check, load) = (set(&[(1, 2)]), Load { queued: 9, ..idle(0) });
+    let outputs = say(&mut worker, MS, 0, Message::Record(record(0, 9, set(&[(0, 2)]), set(&[]), load)));
+    say(&mut worker, MS * 2, 0, Message::Grant { ask: asked(&outputs), slots: check.clone() });
+    worker.handle(MS * 3, Input::Finished { results: vec![(1, right(1))], cpu_micros: 1, wall_micros: 1 });
+    let outputs = drain(&mut worker);
+    // The author that counted it was another, of an earlier life.
+    say(&mut worker, MS * 4, 0, Message::Counted { slots: check.clone() });
+    let outputs = say(&mut worker, MS * 5, 0, Message::Grant { ask: asked(&outputs), slots: check });
+    let again = |output: &Output| matches!(output, Output::Send { message: Message::Results(_), .. });
+    assert!(outputs.iter().any(again), "{outputs:?}");
 }
 
 #[test]
@@ -186,7 +255,7 @@ fn a_check_counts_only_from_the_one_that_was_asked() {
     let rows = Rows { chunks: 1, copies: 2 };
     let mut author = author_of(rows);
     say(&mut author, MS, 1, results(1, &set(&[(0, 1)]), right));
-    say(&mut author, MS, 2, Message::Split { ask: 6, load: idle(1) });
+    say(&mut author, MS, 2, split(6));
     let unasked = say(&mut author, MS, 3, results(3, &set(&[(1, 2)]), right));
     assert!(!unasked.iter().any(|output| matches!(output, Output::Collect { .. })), "{unasked:?}");
     let asked = say(&mut author, MS, 2, results(2, &set(&[(1, 2)]), right));
@@ -211,13 +280,13 @@ fn a_chunk_is_sealed_when_its_output_is_safe() {
 #[test]
 fn an_output_that_is_lost_is_run_again_elsewhere() {
     let mut author = member(0, 0, Rows { chunks: 1, copies: 1 });
-    say(&mut author, MS, 1, Message::Split { ask: 5, load: idle(1) });
+    say(&mut author, MS, 1, split(5));
     say(&mut author, MS, 1, Message::Taken { ask: 5 });
     say(&mut author, MS, 1, results(1, &set(&[(0, 1)]), right));
     author.handle(MS, Input::Collected { slot: 0, worker: node(1), safe: false });
     assert_eq!(author.view().members[0].held, 1);
-    assert_eq!(granted(&say(&mut author, MS, 1, Message::Split { ask: 6, load: idle(1) })), None);
-    assert!(granted(&say(&mut author, MS, 2, Message::Split { ask: 6, load: idle(1) })).is_some());
+    assert_eq!(granted(&say(&mut author, MS, 1, split(6))), None);
+    assert!(granted(&say(&mut author, MS, 2, split(6))).is_some());
 }
 
 fn wrong(_slot: u32) -> Leaf {
@@ -226,7 +295,7 @@ fn wrong(_slot: u32) -> Leaf {
 
 /// Has `number` check whatever is open, and say `leaf` of it.
 fn check(author: &mut Member, number: u8, ask: u64, leaf: impl Fn(u32) -> Leaf) -> Vec<Output> {
-    let (ask, slots) = granted(&say(author, MS, number, Message::Split { ask, load: idle(1) })).unwrap();
+    let (ask, slots) = granted(&say(author, MS, number, split(ask))).unwrap();
     say(author, MS, number, Message::Taken { ask });
     say(author, MS, number, results(number, &slots, leaf))
 }
@@ -256,7 +325,7 @@ fn a_third_settles_what_two_disagree_on() {
     let mut author = author_of(Rows { chunks: 1, copies: 2 });
     say(&mut author, MS, 1, results(1, &set(&[(0, 1)]), wrong));
     assert_eq!(collected(&check(&mut author, 2, 6, right)), None);
-    assert_eq!(granted(&say(&mut author, MS, 2, Message::Split { ask: 7, load: idle(1) })), None, "it had its say");
+    assert_eq!(granted(&say(&mut author, MS, 2, split(7))), None, "it had its say");
     let (slot, worker) = collected(&check(&mut author, 3, 6, right)).unwrap();
     assert_eq!(worker, node(2));
     author.handle(MS, Input::Collected { slot, worker, safe: true });
@@ -275,7 +344,7 @@ fn who_is_outvoted_again_and_again_is_banned() {
     let mut outputs = Vec::new();
     for ask in 1..20 {
         for number in [2, 3] {
-            if granted(&say(&mut author, MS, number, Message::Split { ask: 2 * ask, load: idle(1) })).is_some() {
+            if granted(&say(&mut author, MS, number, split(2 * ask))).is_some() {
                 let more = check(&mut author, number, 2 * ask, right);
                 if let Some((slot, worker)) = collected(&more) {
                     author.handle(MS, Input::Collected { slot, worker, safe: true });
@@ -294,7 +363,7 @@ fn who_is_outvoted_again_and_again_is_banned() {
     let mut worker = member(2, 1, Rows { chunks: 4, copies: 2 });
     say(&mut worker, MS, 0, Message::Ban(ban.clone()));
     let before = worker.view().rejected;
-    say(&mut worker, MS, 1, Message::Split { ask: 1, load: idle(1) });
+    say(&mut worker, MS, 1, split(1));
     assert_eq!(worker.view().rejected, before + 1);
     let forged = Signed::sign(Ban { job: JOB, node: node(3) }, &key(3));
     say(&mut worker, MS, 3, Message::Ban(forged));
@@ -434,7 +503,7 @@ fn utterance() -> impl Strategy<Value = (u8, Message)> {
         }),
         1 => slots().prop_map(|slots| Message::Seal(Signed::sign(Seal { job: JOB, slots }, &key(100)))),
         1 => (any::<u64>(), any::<u64>()).prop_map(|(sealed, seq)| Message::Digest { sealed, banned: 0, records: vec![(node(2), seq)] }),
-        3 => (ask(), load()).prop_map(|(ask, load)| Message::Split { ask, load }),
+        3 => (ask(), load()).prop_map(|(ask, load)| Message::Split { ask, taken: None, load }),
         3 => (ask(), slots()).prop_map(|(ask, slots)| Message::Grant { ask, slots }),
         2 => ask().prop_map(|ask| Message::Taken { ask }),
         2 => (ask(), slots()).prop_map(|(ask, slots)| Message::Duplicate { ask, slots }),

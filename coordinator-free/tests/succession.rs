@@ -52,9 +52,13 @@ fn say(member: &mut Member, now: Duration, from: u8, message: Message) -> Vec<Ou
 }
 
 fn record(number: u8, seq: u64, held: IntervalSet, leaving: bool) -> Message {
+    Message::Record(page(number, seq, 0, held, leaving))
+}
+
+fn page(number: u8, seq: u64, group: u64, held: IntervalSet, leaving: bool) -> Signed<Record> {
     let load = Load { threads: u16::from(number > 0), queued: held.len() as u32, ..Load::default() };
-    let record = Record { job: JOB, seq, group: 0, held, done: IntervalSet::new(), load, leaving };
-    Message::Record(Signed::sign(record, &key(number)))
+    let record = Record { job: JOB, seq, group, held, done: IntervalSet::new(), load, leaving };
+    Signed::sign(record, &key(number))
 }
 
 /// All workers, each with the records of all others and of node 9, which holds `held`.
@@ -91,6 +95,60 @@ fn the_dead_have_one_heir() {
         }
     }
     judge(&members, &held);
+}
+
+/// Node 9 says for so many more seconds that it holds 100 slots and has run half of them.
+fn does_not_get_on(heir: &mut Member, seconds: std::ops::Range<u32>) {
+    let load = Load { threads: 1, slot_micros: 1_000, queued: 50, ..Load::default() };
+    for second in seconds {
+        let (held, done, seq) = ((0..100).into(), (0..50).into(), 2_000 + u64::from(second));
+        let record = Record { job: JOB, seq, group: 0, held, done, load, leaving: false };
+        say(heir, MS * 1_000 * second, 9, Message::Record(Signed::sign(record, &key(9))));
+        heir.tick(MS * (1_000 * second + 500));
+        drain(heir);
+    }
+}
+
+#[test]
+fn who_does_not_get_on_keeps_what_it_has_run() {
+    let mut heir = member(1);
+    does_not_get_on(&mut heir, 0..40);
+    assert_eq!(heir.held(), &(50..100).into());
+}
+
+#[test]
+fn whose_own_worker_does_not_get_on_judges_nobody() {
+    let own = (500..510).into();
+    let mut heir = holder(1, &own);
+    does_not_get_on(&mut heir, 0..60);
+    assert_eq!(heir.held(), &own);
+}
+
+#[test]
+fn an_heir_inherits_once() {
+    let mut heir = member(1);
+    does_not_get_on(&mut heir, 0..40);
+    // It gives of it to one of another group, of whom it hears no more.
+    let split = Message::Split { ask: 5, taken: None, load: Load { threads: 1, ..Load::default() } };
+    say(&mut heir, MS * 40_000, 8, split);
+    say(&mut heir, MS * 40_001, 8, Message::Taken { ask: 5 });
+    let left = heir.held().clone();
+    assert!(left.len() < 50);
+    does_not_get_on(&mut heir, 41..50);
+    assert_eq!(heir.held(), &left);
+}
+
+#[test]
+fn who_has_moved_does_not_come_back_by_hearsay() {
+    let mut member = member(1);
+    let old = page(9, 2_000, 0, (0..100).into(), false);
+    say(&mut member, MS, 9, Message::Record(old.clone()));
+    say(&mut member, MS * 2, 9, Message::Record(page(9, 2_005, 77, (0..100).into(), false)));
+    say(&mut member, MS * 3, 2, Message::Ledger { seals: Vec::new(), bans: Vec::new(), records: vec![old] });
+    assert!(member.ledger().record(&node(9)).is_none());
+    // It may come back itself.
+    say(&mut member, MS * 4, 9, record(9, 2_006, (0..100).into(), false));
+    assert!(member.ledger().record(&node(9)).is_some());
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn spam(world: &mut World, node: usize) {
             say_to_all(world, node, &record);
         }
         1 => say(world, node, to, &Message::Digest { sealed: 0, banned: 0, records: Vec::new() }),
-        2 => say(world, node, to, &Message::Split { ask, load }),
+        2 => say(world, node, to, &Message::Split { ask, taken: None, load }),
         _ => say(world, node, to, &Message::Ledger { seals: Vec::new(), bans: Vec::new(), records: Vec::new() }),
     }
 }

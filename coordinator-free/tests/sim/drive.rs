@@ -14,6 +14,9 @@ use crate::net::Rng;
 use crate::scenario::Nature;
 use crate::world::{World, leaf_of};
 
+/// Time between two attempts to connect.
+const RECONNECT: Duration = Duration::from_millis(250);
+
 impl World {
     pub fn happen(&mut self, event: Event) {
         match event {
@@ -57,11 +60,15 @@ impl World {
                 let peer = self.nodes[peer].id;
                 self.feed(at, Input::Down(peer));
             }
-            Event::Up { at, peer } => {
-                if self.links.blocked(at, peer).is_none() {
-                    let peer = self.nodes[peer].id;
-                    self.feed(at, Input::Up(peer));
+            Event::Up { at, peer } if self.links.blocked(at, peer).is_some() => {
+                // Tried until it comes about: what is heard later has come over a connection.
+                if self.nodes[peer].member.is_some() {
+                    self.queue.at(self.now + RECONNECT, Event::Up { at, peer });
                 }
+            }
+            Event::Up { at, peer } => {
+                let peer = self.nodes[peer].id;
+                self.feed(at, Input::Up(peer));
             }
             Event::Fault(fault) => self.suffer(fault),
             Event::Attack { node } => attack::attack(self, node),
@@ -182,6 +189,7 @@ impl World {
                 };
                 if let (Notice::Sealed { chunk, .. }, Some(worker)) = (&notice, worker) {
                     self.diary.sealed.insert(*chunk, worker);
+                    self.sealed_at.push((self.now, *chunk));
                 }
                 let honest = self.nodes.iter().all(|node| !matches!(node.nature, Nature::Liar(_)));
                 self.checks.notice(&notice, worker, honest);

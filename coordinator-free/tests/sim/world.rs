@@ -110,6 +110,8 @@ pub struct World {
     /// Until when all work rests.
     pub thaw: Option<Duration>,
     pub orphans: Orphans,
+    /// When the author sealed each chunk, in that order.
+    pub sealed_at: Vec<(Duration, u32)>,
 }
 
 /// What a chunk's output is, everywhere and always.
@@ -181,6 +183,7 @@ impl World {
             cut_at: None,
             thaw: None,
             orphans: Orphans::default(),
+            sealed_at: Vec::new(),
         }
     }
 
