@@ -338,6 +338,10 @@ impl World {
         if number == 0 || of_author == Some(reason) || (node.leaving && reason == Reason::Done) {
             return;
         }
+        if node.banned && reason == Reason::Cancelled {
+            // Nobody has spoken to it for a minute.
+            return;
+        }
         self.checks.fail(format!("the job ended for node {number} ({reason:?}) and not for the author"));
     }
 

@@ -19,7 +19,8 @@ impl World {
         match fault {
             Fault::Join(node) => self.join(node),
             Fault::Crash { node, disk } => {
-                if self.nodes[node].member.is_some() {
+                // Who has heard of the end stays, to tell those who have not.
+                if self.nodes[node].member.is_some() && self.nodes[node].ended.is_none() {
                     self.count("crash");
                     self.nodes[node].disk = disk;
                     self.vanish(node);
