@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use coordinator_free::message::{Record, Seal};
+use coordinator_free::message::{Record, Seal, initials};
 use coordinator_free::{Config, Input, Load, Member, Message, Output, Resume, Tuning};
 use essaim_jobs::{AuthorId, IntervalSet, JobId, Keypair, Leaf, NodeId, Receipt, Results, Rows, Signed};
 
@@ -402,7 +402,7 @@ impl Bench {
     /// The third knows all records; what is to be said to it is that there is nothing.
     fn digest_input(&mut self) -> Vec<Input> {
         self.now += Tuning::default().answer_gap;
-        let records = (0..3).map(|number| (self.id(number), u64::MAX)).collect();
+        let records = (0..3).map(|number| (initials(&self.id(number)), u64::MAX)).collect();
         vec![Input::Message { from: self.id(2), message: Message::Digest { sealed: u64::MAX, banned: 0, records } }]
     }
 

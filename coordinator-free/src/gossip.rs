@@ -6,11 +6,13 @@ use essaim_jobs::{IntervalSet, NodeId, Signed};
 
 use crate::ledger::Rejection;
 use crate::member::Member;
-use crate::message::{Close, MEMBERS, Message, Record, Seal};
+use crate::message::{Close, Initials, MEMBERS, Message, Record, Seal, initials};
 use crate::sets;
 
 /// Least time between a record and the one that says what was taken since.
 const FIRST_GAP: Duration = Duration::from_millis(50);
+/// What was said within this time may be on its way still.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
 /// Intervals in each set of a record.
 const RECORD_SPANS: usize = 8_192;
 /// Bytes of one answer to a digest, about; the next digest gets the rest.
@@ -117,14 +119,14 @@ impl Member {
     /// What this member's ledger holds.
     pub(crate) fn digest(&mut self) -> Message {
         let mine = self.record();
-        let others = self.ledger.records().iter().map(|(node, signed)| (*node, signed.body.seq));
+        let others = self.ledger.records().iter().map(|(node, signed)| (initials(node), signed.body.seq));
         let mut records: Vec<_> = others.take(MEMBERS - 1).collect();
-        records.push((self.config.me, mine.body.seq));
+        records.push((initials(&self.config.me), mine.body.seq));
         let banned = self.ledger.bans().len() as u16;
         Message::Digest { sealed: self.ledger.sealed().len(), banned, records }
     }
 
-    pub(crate) fn on_digest(&mut self, from: NodeId, sealed: u64, banned: u16, known: &[(NodeId, u64)]) {
+    pub(crate) fn on_digest(&mut self, from: NodeId, sealed: u64, banned: u16, known: &[(Initials, u64)]) {
         let (now, gap) = (self.now, self.config.tuning.answer_gap);
         // Its answer may be far larger than the question.
         let early = |peer: &mut crate::peers::Peer| {
@@ -136,7 +138,8 @@ impl Member {
             return;
         }
         let seals = self.seals_for(from, sealed);
-        let known: std::collections::BTreeMap<NodeId, u64> = known.iter().copied().collect();
+        let known: std::collections::BTreeMap<Initials, u64> = known.iter().copied().collect();
+        let version = |node: &NodeId| known.get(&initials(node)).copied();
         let lacks_bans = usize::from(banned) < self.ledger.bans().len();
         let bans = if lacks_bans { self.ledger.bans().values().cloned().collect() } else { Vec::new() };
         let mut room = ANSWER_BYTES;
@@ -146,19 +149,26 @@ impl Member {
         };
         let seals: Vec<_> = seals.into_iter().take_while(|seal| fits(seal.body.slots.spans().len())).collect();
         // Who does not list this member may have buried it: only a newer version brings it back.
-        let mine = if known.contains_key(&self.config.me) { self.record() } else { self.sign_record() };
+        let mine = if version(&self.config.me).is_some() { self.record() } else { self.sign_record() };
         let all = [(&self.config.me, &mine)].into_iter().chain(self.ledger.records());
         let fellow = self.is_fellow(&from);
         let theirs = self.record_of(&from).map(|record| record.group);
         // Those of another group tell one another; the author only sees to it that they have met.
         let elsewhere = self.author.iter().flat_map(|author| &author.directory.records);
         let unmet = elsewhere.filter(|(node, signed)| {
-            !fellow && **node != from && Some(signed.body.group) == theirs && !known.contains_key(node)
+            !fellow && **node != from && Some(signed.body.group) == theirs && version(node).is_none()
         });
         // Who lists this member and is no fellow does not know yet that it has moved.
         let me = self.config.me;
-        let told = |node: &NodeId| if fellow { *node != from } else { *node == me && known.contains_key(node) };
-        let newer = all.filter(|(node, signed)| told(node) && known.get(node).is_none_or(|seq| *seq < signed.body.seq));
+        let told = |node: &NodeId| if fellow { *node != from } else { *node == me && version(node).is_some() };
+        // What was said a moment ago is on its way there.
+        let moment = self.now.saturating_sub(ON_ITS_WAY);
+        let old = |node: &NodeId| {
+            let said = if *node == me { self.voice.said } else { self.peers.get(node).map(|peer| peer.load_at) };
+            said.is_none_or(|at| at <= moment)
+        };
+        let lacks = |node: &NodeId, seq: u64| version(node).is_none_or(|known| known < seq && (!fellow || old(node)));
+        let newer = all.filter(|(node, signed)| told(node) && lacks(node, signed.body.seq));
         let newer = newer.chain(unmet);
         let size = |record: &Record| record.held.spans().len() + record.done.spans().len();
         let records: Vec<_> = newer

@@ -158,7 +158,7 @@ impl Member {
 
     /// The author's group is full, and somebody new has come: where it is to go instead.
     pub(crate) fn place(&mut self, newcomer: NodeId) -> bool {
-        let (least, good, most) = self.config.tuning.group;
+        let (least, good, _) = self.config.tuning.group;
         let me = self.config.me;
         if self.is_fellow(&newcomer) || self.fellows() < good {
             return false;
@@ -174,11 +174,11 @@ impl Member {
             *sizes.entry(*group).or_default() += 1;
         }
         let sent_before = author.directory.sent.get(&newcomer).map(|(group, _)| *group);
-        // The fullest that has room, so that there are few; else the smallest that is not about to fall in two. A
-        // group of its own is for one who will not be alone there for long.
+        // The fullest that has room, so that there are few; else the smallest that is not too large yet. A group of
+        // its own is for one who will not be alone there for long.
         let others = || sizes.iter().filter(|(group, _)| **group != FIRST);
         let fullest = others().filter(|(_, size)| **size < good).max_by_key(|(_, size)| **size);
-        let smallest = others().filter(|(_, size)| **size < most - least / 2).min_by_key(|(_, size)| **size);
+        let smallest = others().filter(|(_, size)| **size < good + least / 2).min_by_key(|(_, size)| **size);
         let there = fullest.or(smallest).map(|(group, _)| *group);
         let group = sent_before.or(there).unwrap_or_else(|| label(&newcomer));
         author.directory.sent.insert(newcomer, (group, now));

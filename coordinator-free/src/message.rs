@@ -10,6 +10,18 @@ pub const CONTACTS: usize = 16;
 /// Bytes of one encoded [`Message`], sent directly or gossiped.
 pub const MESSAGE_BYTES: usize = 4 << 20;
 
+/// The first bytes of a node's name: enough to tell the members of one group apart, where taking one for another
+/// would do no harm.
+pub type Initials = [u8; 8];
+
+/// The [`Initials`] of `node`.
+#[must_use]
+pub fn initials(node: &NodeId) -> Initials {
+    let mut initials = [0; 8];
+    initials.copy_from_slice(&node.0[..8]);
+    initials
+}
+
 /// How much a member can do and has to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
@@ -130,7 +142,7 @@ pub enum Message {
         banned: u16,
         /// Owner and version of each record.
         #[serde(deserialize_with = "bounds::seq::<_, _, MEMBERS>")]
-        records: Vec<(NodeId, u64)>,
+        records: Vec<(Initials, u64)>,
     },
     /// What the asker of a digest lacked.
     Ledger {

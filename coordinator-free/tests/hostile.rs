@@ -153,7 +153,7 @@ fn what_is_beyond_its_bound_does_not_decode() {
         assert!(decode::<T>(&encode(fits), MESSAGE_BYTES).is_ok(), "{what}: as much as may be");
         assert!(decode::<T>(&encode(beyond), MESSAGE_BYTES).is_err(), "{what}: one more");
     }
-    let digest = |n| Message::Digest { sealed: 0, banned: 0, records: vec![(node(1), 1); n] };
+    let digest = |n| Message::Digest { sealed: 0, banned: 0, records: vec![([1; 8], 1); n] };
     judge("records of a digest", &digest(MEMBERS), &digest(MEMBERS + 1));
     let (seal, ban) = (Seal { job: JOB, slots: IntervalSet::new() }, Ban { job: JOB, node: node(1) });
     let (seal, ban) = (Signed::sign(seal, &key(100)), Signed::sign(ban, &key(100)));

@@ -502,7 +502,7 @@ fn utterance() -> impl Strategy<Value = (u8, Message)> {
             Message::Record(Signed::sign(Record { job: JOB, seq, group: 0, held, done, load, leaving }, &key(owner)))
         }),
         1 => slots().prop_map(|slots| Message::Seal(Signed::sign(Seal { job: JOB, slots }, &key(100)))),
-        1 => (any::<u64>(), any::<u64>()).prop_map(|(sealed, seq)| Message::Digest { sealed, banned: 0, records: vec![(node(2), seq)] }),
+        1 => (any::<u64>(), any::<u64>()).prop_map(|(sealed, seq)| Message::Digest { sealed, banned: 0, records: vec![([2; 8], seq)] }),
         3 => (ask(), load()).prop_map(|(ask, load)| Message::Split { ask, taken: None, load }),
         3 => (ask(), slots()).prop_map(|(ask, slots)| Message::Grant { ask, slots }),
         2 => ask().prop_map(|ask| Message::Taken { ask }),

@@ -53,7 +53,7 @@ impl Parting {
 }
 
 /// See [`fits`].
-const BEARABLE: usize = 1_024;
+const BEARABLE: usize = 4_096;
 
 /// Peers with which the core can be run here in bearable time; `Err` says why with more it is not.
 pub fn fits(peers: usize) -> Result<(), String> {
