@@ -251,6 +251,25 @@ fn to_check_what_one_has_run_is_to_say_it_again() {
 }
 
 #[test]
+fn a_member_compares_with_its_fellows() {
+    let mut worker = member(1, 1, ROWS);
+    let mut compared = 0;
+    for round in 1..20 {
+        let now = MS * 500 * round;
+        // They are heard, so that none is asked only whether it is there.
+        for fellow in [0, 2] {
+            let record = record(fellow, u64::from(round), set(&[]), set(&[]), idle(1));
+            say(&mut worker, now, fellow, Message::Record(record));
+        }
+        worker.tick(now);
+        let digest =
+            |output: &&Output| matches!(output, Output::Send { to, message: Message::Digest { .. } } if *to == node(2));
+        compared += drain(&mut worker).iter().filter(digest).count();
+    }
+    assert!(compared > 0);
+}
+
+#[test]
 fn a_check_counts_only_from_the_one_that_was_asked() {
     let rows = Rows { chunks: 1, copies: 2 };
     let mut author = author_of(rows);
