@@ -268,7 +268,9 @@ impl Member {
         failure.note = note.clone();
         let spent = failure.at.len() as u64 > u64::from(self.config.retries);
         author.distrust(worker, chunk);
-        let hopeless = note.deterministic && !self.may_be_retried(chunk);
+        // Where nobody else has ever been heard of nobody is waited for.
+        let nobody = self.peers.is_empty() && !self.config.resume.again;
+        let hopeless = (note.deterministic || nobody) && !self.may_be_retried(chunk);
         if spent || hopeless {
             return self.fail(chunk);
         }

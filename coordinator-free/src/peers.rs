@@ -47,8 +47,9 @@ pub(crate) struct Peer {
     pub(crate) progress: Duration,
     /// It is heard, but does not get on: what it holds is for others.
     pub(crate) stalled: bool,
-    /// What was taken over from it here since it is dead or stalled: it may be anywhere by now.
+    /// What was taken over from it here since it is dead or stalled, and when: it may be anywhere by now.
     pub(crate) inherited: IntervalSet,
+    pub(crate) inherited_at: Duration,
     /// What it may still say, and when that was reckoned.
     budget: (f64, Duration),
     /// When it last got an answer to a digest.
@@ -74,6 +75,7 @@ impl Peer {
             progress: now,
             stalled: false,
             inherited: IntervalSet::new(),
+            inherited_at: now,
             budget: (BURST, now),
             compared: None,
         }

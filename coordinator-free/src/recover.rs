@@ -310,10 +310,13 @@ impl Member {
             .map(|(node, left)| (node, self.without_checks(&left)))
             .collect();
         let (held, suspect) = (self.held_by_the_living(), self.partitioned());
+        let (now, tuning) = (self.now, &self.config.tuning);
+        let again = tuning.orphan_grace + 2 * tuning.tell_gap;
         let mut inherited = false;
         for (node, left) in left {
             let mut left = sets::minus(&left, &held);
-            if let Some(peer) = self.peers.get(&node) {
+            // What comes up again is not to be run again, unless it does so for long.
+            if let Some(peer) = self.peers.get(&node).filter(|peer| now < peer.inherited_at + again) {
                 left = sets::minus(&left, &peer.inherited);
             }
             if left.is_empty() {
@@ -324,6 +327,7 @@ impl Member {
                 self.take_over(&left, true);
                 if let Some(peer) = self.peers.get_mut(&node) {
                     peer.inherited.union(&left);
+                    peer.inherited_at = now;
                 }
                 inherited = true;
             }
