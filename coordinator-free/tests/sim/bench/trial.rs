@@ -105,16 +105,6 @@ pub fn run(setting: &Setting, (copies, liars): (u8, usize), parting: Option<&Par
     let makespan = outcome.makespan.as_secs_f64();
     let present: f64 =
         setting.machines.iter().map(|machine| machine.until.min(makespan) - machine.from).map(|s| s.max(0.0)).sum();
-    if std::env::var("PROBE").is_ok() {
-        for (kind, bytes) in &outcome.sizes {
-            eprintln!(
-                "SIZE {kind} {:.0} B/s {:.2} /s, {:.0} B",
-                *bytes as f64 / (present + makespan),
-                outcome.kinds[kind] as f64 / (present + makespan),
-                *bytes as f64 / outcome.kinds[kind] as f64
-            );
-        }
-    }
     let all: u64 = outcome.sizes.values().sum();
     let results = outcome.sizes.get("results").copied().unwrap_or_default();
     Ok(Trial {
