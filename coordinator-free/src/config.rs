@@ -114,7 +114,7 @@ impl Default for Tuning {
             skip: ms(500),
             idle_gap: ms(50),
             window: (ms(20), 4_096),
-            gossip_gap: (ms(200), ms(1_000)),
+            gossip_gap: (ms(200), ms(1_250)),
             heartbeat: ms(2_000),
             digest_gap: ms(1_000),
             pulse: ms(250),
@@ -130,7 +130,7 @@ impl Default for Tuning {
             batch: (1_024, 512 << 10),
             resend: (ms(2_000), ms(10_000), ms(60_000)),
             author_silence: ms(60_000),
-            group: (8, 32, 48),
+            group: (8, 24, 36),
             tell_gap: ms(5_000),
             duplicators: 2,
         }

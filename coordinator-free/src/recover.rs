@@ -185,7 +185,7 @@ impl Member {
     fn probe(&mut self) {
         let silent = |(node, peer): &(&NodeId, &crate::peers::Peer)| {
             let last = peer.heard.max(peer.probed);
-            let due = self.now >= last + PROBE_AFTER.min(peer.limit / 2);
+            let due = self.now >= last + PROBE_AFTER.min(peer.limit * 3 / 4);
             peer.alive() && peer.down.is_none() && due && self.is_fellow(node)
         };
         let probed: Vec<NodeId> = self.peers.iter().filter(silent).map(|(node, _)| *node).collect();

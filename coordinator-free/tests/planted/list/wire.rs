@@ -150,8 +150,8 @@ pub fn plants() -> Vec<Plant> {
             what: "a digest names more members than a job has",
             edits: &[Edit {
                 file: "coordinator-free/src/message.rs",
-                old: r#"#[serde(deserialize_with = "bounds::seq::<_, _, MEMBERS>")] records: Vec<(NodeId, u64)>"#,
-                new: "records: Vec<(NodeId, u64)>",
+                old: r#"#[serde(deserialize_with = "bounds::seq::<_, _, MEMBERS>")] records: Vec<(Initials, u64)>"#,
+                new: "records: Vec<(Initials, u64)>",
             }],
             sim: SIM,
         },
