@@ -66,7 +66,7 @@ impl Member {
     }
 
     fn asking_limit(&self) -> Duration {
-        self.patience() * (1 << self.claim.strikes.min(4))
+        self.patience() * (1 << self.claim.strikes.min(1))
     }
 
     /// There may be something to take somewhere.
@@ -202,6 +202,7 @@ impl Member {
             self.claim.asking = None;
             self.claim.strikes += 1;
             self.skip(victim);
+            self.forget_contact(&victim);
         }
     }
 

@@ -250,11 +250,15 @@ impl Member {
     /// Members elsewhere that may have something left, and for how long.
     pub(crate) fn elsewhere(&self) -> impl Iterator<Item = (NodeId, Duration)> {
         let left = |(node, (contact, at)): (&NodeId, &(Contact, Duration))| {
-            let age = self.now.saturating_sub(*at);
-            let left = Duration::from_millis(u64::from(contact.left_ms)).saturating_sub(age);
-            (age < BELIEVED || contact.left_ms == u32::MAX).then_some((*node, left))
+            let contact = contact.aged(self.now.saturating_sub(*at));
+            (*node, Duration::from_millis(u64::from(contact.left_ms)))
         };
-        self.group.contacts.iter().filter_map(left)
+        self.group.contacts.iter().map(left)
+    }
+
+    /// A member elsewhere does not answer.
+    pub(crate) fn forget_contact(&mut self, node: &NodeId) {
+        self.group.contacts.remove(node);
     }
 
     /// What a member elsewhere turned out to have left.
@@ -287,7 +291,10 @@ impl Member {
                 };
                 author.directory.records.iter().map(contact).collect::<Vec<_>>()
             }
-            None => self.group.contacts.values().map(|(contact, _)| *contact).collect(),
+            // What is passed on must not look fresh: else the dead would be spoken of for ever.
+            None => {
+                self.group.contacts.values().map(|(contact, at)| contact.aged(self.now.saturating_sub(*at))).collect()
+            }
         };
         let room = CONTACTS - contacts.len();
         for _ in 0..room.min(others.len()) {
@@ -378,6 +385,18 @@ impl Member {
         let there = self.group.contacts.values().map(|(contact, _)| *contact).filter(|c| c.group == group);
         let there: Vec<Contact> = there.take(CONTACTS).collect();
         self.move_to(group, &there);
+    }
+}
+
+impl Contact {
+    /// What is left of it after a while; who cannot run it itself has it still.
+    fn aged(self, age: Duration) -> Contact {
+        let left_ms = match self.left_ms {
+            u32::MAX => u32::MAX,
+            _ if age >= BELIEVED => 0,
+            left_ms => left_ms.saturating_sub(u32::try_from(age.as_millis()).unwrap_or(u32::MAX)),
+        };
+        Contact { left_ms, ..self }
     }
 }
 

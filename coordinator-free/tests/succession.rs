@@ -125,17 +125,20 @@ fn whose_own_worker_does_not_get_on_judges_nobody() {
 }
 
 #[test]
-fn an_heir_inherits_once() {
+fn an_heir_inherits_once_for_long() {
     let mut heir = member(1);
-    does_not_get_on(&mut heir, 0..40);
+    does_not_get_on(&mut heir, 0..16);
     // It gives of it to one of another group, of whom it hears no more.
     let split = Message::Split { ask: 5, taken: None, load: Load { threads: 1, ..Load::default() } };
-    say(&mut heir, MS * 40_000, 8, split);
-    say(&mut heir, MS * 40_001, 8, Message::Taken { ask: 5 });
+    say(&mut heir, MS * 16_000, 8, split);
+    say(&mut heir, MS * 16_001, 8, Message::Taken { ask: 5 });
     let left = heir.held().clone();
     assert!(left.len() < 50);
-    does_not_get_on(&mut heir, 41..50);
+    does_not_get_on(&mut heir, 17..22);
     assert_eq!(heir.held(), &left);
+    // What still comes up after so long has been lost there.
+    does_not_get_on(&mut heir, 22..60);
+    assert_eq!(heir.held(), &(50..100).into());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::diary::End;
 use crate::event::Event;
 use crate::net::Rng;
 use crate::scenario::Nature;
+use crate::suffer::MESH;
 use crate::world::{World, leaf_of};
 
 /// Time between two attempts to connect.
@@ -225,8 +226,18 @@ impl World {
             // What is said of each result is bounded by the work.
             self.nodes[from].meter.sent(self.now, bytes.len());
         }
+        let large = self.nodes.len() > MESH;
         if self.nodes[to].member.is_none() {
+            // Most who dial in vain hear so; some just wait.
+            if large && self.rng.chance(0.8) {
+                let at = self.now + 2 * self.links.latency(&mut self.rng, from, to);
+                self.queue.at(at, Event::Down { at: from, peer: to });
+            }
             return;
+        }
+        if large {
+            self.nodes[from].spoken.insert(to);
+            self.nodes[to].spoken.insert(from);
         }
         let cut = self.links.blocked(from, to);
         let arrivals = self.links.send(&mut self.rng, self.now, (from, to), message, bytes.len());

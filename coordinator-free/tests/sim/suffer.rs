@@ -14,6 +14,9 @@ use crate::world::World;
 /// After a jump so far a member would give the job up, were it not its own clock that jumped.
 const FAR_MILLIS: i64 = 60_000;
 
+/// Nodes of a world in which all are connected.
+pub const MESH: usize = 128;
+
 impl World {
     pub fn suffer(&mut self, fault: Fault) {
         match fault {
@@ -161,13 +164,18 @@ impl World {
         self.checks.begins(number);
         self.taking_part += 1;
         for other in 0..self.nodes.len() {
-            if other != number && self.nodes[other].member.is_some() {
+            if other != number && self.nodes[other].member.is_some() && self.connected(number, other) {
                 let at = self.now + self.links.latency(&mut self.rng, number, other);
                 self.queue.at(at, Event::Up { at: number, peer: other });
                 self.queue.at(at, Event::Up { at: other, peer: number });
             }
         }
         self.drain(number);
+    }
+
+    /// Whether there is a connection: in a small world between all, in a large one between those who have spoken.
+    fn connected(&self, one: usize, other: usize) -> bool {
+        self.nodes.len() <= MESH || one.min(other) == 0 || self.nodes[one].spoken.contains(&other)
     }
 
     /// The process of a node is gone.
@@ -184,7 +192,8 @@ impl World {
         }
         for other in 0..self.nodes.len() {
             // Most connections are reset; some just fall silent.
-            if other != number && self.nodes[other].member.is_some() && self.rng.chance(0.8) {
+            let there = other != number && self.nodes[other].member.is_some() && self.connected(number, other);
+            if there && self.rng.chance(0.8) {
                 let at = self.now + Duration::from_millis(1 + self.rng.below(300));
                 self.queue.at(at, Event::Down { at: other, peer: number });
             }

@@ -1,6 +1,6 @@
 //! The world of one seed: nodes with their workers, driven by events until the job is over.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,6 +52,8 @@ pub struct Node {
     /// Outputs kept for the author.
     pub kept: BTreeMap<u32, Leaf>,
     pub wake: Option<Duration>,
+    /// In a large world: whom it has spoken to or heard.
+    pub spoken: BTreeSet<usize>,
 }
 
 /// What became of a seed.
@@ -154,6 +156,7 @@ impl World {
                 runs: 0,
                 kept: BTreeMap::new(),
                 wake: None,
+                spoken: BTreeSet::new(),
             }
         };
         let mut queue = Queue::default();
