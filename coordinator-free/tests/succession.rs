@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use coordinator_free::message::Record;
+use coordinator_free::message::{Contact, Record, Seal};
 use coordinator_free::{Config, Input, Load, Member, Message, Output, Resume, Tuning};
 use essaim_jobs::{AuthorId, IntervalSet, JobId, Keypair, NodeId, Rows, Signed};
 
@@ -94,6 +94,34 @@ fn the_dead_have_one_heir() {
             member.tick(MS * ms);
         }
     }
+    judge(&members, &held);
+}
+
+#[test]
+fn where_the_first_heir_does_nothing_the_second_steps_in() {
+    let held: IntervalSet = (0..100).into();
+    let mut members = group(&held);
+    let inherit = |members: &mut [Member], times: std::ops::Range<u32>| {
+        for member in members {
+            member.handle(MS * 2, Input::Down(node(9)));
+            times.clone().for_each(|step| member.tick(MS * 250 * step));
+        }
+    };
+    let mut first = group(&held);
+    inherit(&mut first, 0..4);
+    members.retain(|member| {
+        first.iter().all(|heir| heir.view().members[0].node != member.view().members[0].node || heir.held().is_empty())
+    });
+    inherit(&mut members, 0..4);
+    judge(&members, &IntervalSet::new());
+    // The first is there all the time.
+    for member in &mut members {
+        let me = member.view().members[0].node;
+        for other in (0..WORKERS.end).filter(|other| node(*other) != me) {
+            say(member, MS * 1_200, other, record(other, 2_001, IntervalSet::new(), false));
+        }
+    }
+    inherit(&mut members, 5..11);
     judge(&members, &held);
 }
 
@@ -206,4 +234,78 @@ fn who_leaves_hands_back_what_it_has_not_started() {
     assert_eq!(member.held(), &(0..1).into());
     let outputs = drain(&mut member);
     assert!(outputs.iter().any(|output| matches!(output, Output::Stop(stop) if !stop.contains(&0))), "{outputs:?}");
+}
+
+/// A lone worker beside node 9, which holds a hundred slots and dies; when the worker has found that, and what it is to
+/// run at once.
+fn heir_of_nine() -> (Member, Duration, Vec<Output>) {
+    let mut heir = member(1);
+    drain(&mut heir);
+    say(&mut heir, MS, 0, record(0, 2_000, IntervalSet::new(), false));
+    say(&mut heir, MS, 9, record(9, 2_000, (0..100).into(), false));
+    heir.handle(MS * 2, Input::Down(node(9)));
+    let mut outputs = Vec::new();
+    for now in (0..100).map(|step| MS * 250 * step) {
+        heir.tick(now);
+        outputs.extend(drain(&mut heir));
+        if heir.held() == &IntervalSet::from(0..100) {
+            return (heir, now, outputs);
+        }
+    }
+    panic!("it never inherits");
+}
+
+fn runs(outputs: &[Output]) -> IntervalSet {
+    let slots = outputs.iter().filter_map(|output| match output {
+        Output::Run(slots) => Some(slots.iter().copied()),
+        _ => None,
+    });
+    slots.flatten().collect()
+}
+
+#[test]
+fn what_is_inherited_is_not_run_before_the_author_has_said_what_is_sealed() {
+    let (mut heir, now, outputs) = heir_of_nine();
+    assert_eq!(runs(&outputs), IntervalSet::new());
+    let seal = Seal { job: JOB, slots: (0..90).into() };
+    let seals = vec![Signed::sign(seal, &key(100))];
+    let outputs = say(&mut heir, now + MS, 0, Message::Ledger { seals, bans: Vec::new(), records: Vec::new() });
+    let runs = runs(&outputs);
+    assert!(!runs.is_empty() && runs.first() >= Some(90), "{runs:?}");
+}
+
+#[test]
+fn where_the_author_does_not_answer_what_is_inherited_is_run_after_a_while() {
+    let (mut heir, now, _) = heir_of_nine();
+    heir.tick(now + MS * 1_000);
+    assert!(!runs(&drain(&mut heir)).is_empty());
+}
+
+#[test]
+fn who_was_asleep_takes_nobody_for_dead() {
+    let mut sleeper = member(1);
+    say(&mut sleeper, MS, 9, record(9, 2_000, (0..100).into(), false));
+    sleeper.tick(MS * 250);
+    sleeper.tick(MS * 300_000);
+    let outputs = drain(&mut sleeper);
+    let nine = sleeper.view().members.into_iter().find(|member| member.node == node(9)).unwrap();
+    assert!(nine.alive);
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Ended { .. })), "its author was there all the time");
+    // Only then begins the time in which it must be heard.
+    (0..20).for_each(|step| sleeper.tick(MS * (300_000 + 250 * step)));
+    assert_eq!(sleeper.held(), &(0..100).into());
+}
+
+#[test]
+fn hearsay_grows_old_on_its_way() {
+    let mut member = member(1);
+    let far = Contact { node: node(50), group: 77, left_ms: 5_000, members: 0 };
+    say(&mut member, MS, 51, Message::Contacts { contacts: vec![far] });
+    let outputs = say(&mut member, MS * 4_001, 52, Message::Look);
+    let told = outputs.iter().find_map(|output| match output {
+        Output::Send { message: Message::Contacts { contacts }, .. } => Some(contacts.clone()),
+        _ => None,
+    });
+    let left = told.unwrap().iter().find(|contact| contact.node == far.node).map(|contact| contact.left_ms);
+    assert_eq!(left, Some(1_000));
 }

@@ -16,6 +16,66 @@ pub fn plants() -> Vec<Plant> {
             sim: SIM,
         },
         Plant {
+            name: "inherited-run-at-once",
+            what: "an heir runs what it inherits before the author has said what of it is sealed",
+            edits: &[Edit {
+                file: "coordinator-free/src/recover.rs",
+                old: "self.work.has_parked() && self.now >= self.recover.asked_until && !last",
+                new: "self.work.has_parked() && !last",
+            }],
+            sim: SIM,
+        },
+        Plant {
+            name: "inherited-never-run",
+            what: "where the author does not answer an heir waits for ever",
+            edits: &[Edit {
+                file: "coordinator-free/src/recover.rs",
+                old: "self.recover.asked_until = self.now + self.patience();",
+                new: "self.recover.asked_until = Duration::MAX;",
+            }],
+            sim: SIM,
+        },
+        Plant {
+            name: "no-second-heir",
+            what: "where the first heir does not act nobody does",
+            edits: &[Edit {
+                file: "coordinator-free/src/recover.rs",
+                old: "let before = usize::from(waited >= SECOND_HEIR);",
+                new: "let before = 0 * usize::from(waited >= SECOND_HEIR);",
+            }],
+            sim: SIM,
+        },
+        Plant {
+            name: "sleeper-blames-others",
+            what: "a node that was asleep takes the others' silence for death",
+            edits: &[Edit {
+                file: "coordinator-free/src/recover.rs",
+                old: "self.excuse(slept);",
+                new: "",
+            }],
+            sim: SIM,
+        },
+        Plant {
+            name: "rumours-stay-fresh",
+            what: "what is passed on of members elsewhere looks new each time",
+            edits: &[Edit {
+                file: "coordinator-free/src/groups.rs",
+                old: ".map(|(contact, at)| contact.aged(self.now.saturating_sub(*at)))",
+                new: ".map(|(contact, _)| *contact)",
+            }],
+            sim: SIM,
+        },
+        Plant {
+            name: "end-not-told-late",
+            what: "nobody tells one who still speaks of the job that it has ended",
+            edits: &[Edit {
+                file: "coordinator-free/tests/sim/drive.rs",
+                old: "Ok(message) if self.nodes[to].ended.is_some() => self.answer_late(to, from, &message),",
+                new: "Ok(_) if self.nodes[to].ended.is_some() => {}",
+            }],
+            sim: SIM,
+        },
+        Plant {
             name: "dead-for-ever",
             what: "who was taken for dead once stays dead, whatever it says",
             edits: &[Edit {
