@@ -316,4 +316,33 @@ impl Member {
         }
         Ok(())
     }
+
+    /// Asks one random living member what it knows that is not known here; the author, as long as nothing is
+    /// known of it.
+    pub(crate) fn compare(&mut self) {
+        if self.now < self.voice.digest_at {
+            return;
+        }
+        self.voice.digest_at = self.now + self.config.tuning.digest_gap;
+        let author = self.config.author_node;
+        if self.author.is_none() && self.group.id == crate::groups::FIRST && self.ledger.record(&author).is_none() {
+            return self.hello();
+        }
+        let alive = self.peers.iter().filter(|(node, peer)| peer.alive() && self.is_fellow(node));
+        let alive: Vec<NodeId> = alive.map(|(node, _)| *node).collect();
+        if alive.is_empty() {
+            return;
+        }
+        let chosen = alive[(self.chance() * alive.len() as f64) as usize];
+        let digest = self.digest();
+        self.send(chosen, digest);
+    }
+
+    /// Shows itself to the author, and asks for the ledger.
+    pub(crate) fn hello(&mut self) {
+        let (author, record) = (self.config.author_node, self.sign_record());
+        self.send(author, Message::Record(record));
+        let digest = self.digest();
+        self.send(author, digest);
+    }
 }

@@ -209,7 +209,7 @@ impl Member {
             let old = self.group.id;
             self.group.id = group;
             self.group.odd = 0;
-            self.recover.deaths.clear();
+            self.alive.deaths.clear();
             for node in &before {
                 let left_ms = self.ledger.record(node).map_or(0, left_ms);
                 self.ledger.remove_record(node);

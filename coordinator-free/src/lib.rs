@@ -6,12 +6,13 @@
 //!
 //! In short: every slot of a job has an owner, the author's member at first. Whoever runs short asks another
 //! for a part of what it holds (`claim`); what each holds and has run stands in its signed record, and records
-//! merge into a ledger that all members come to share ([`Ledger`]); the dead are inherited from (`recover`);
+//! merge into a ledger that all members come to share ([`Ledger`]); who is alive is watched (`alive`), and the dead are inherited from (`recover`);
 //! results go to the author, who has them checked by others where the job asks for copies (`verify`, `tally`),
 //! makes their outputs safe and seals them (`author`).
 
 #![warn(missing_docs)]
 
+mod alive;
 mod author;
 mod claim;
 mod config;

@@ -7,6 +7,7 @@ use essaim_jobs::{IntervalSet, Leaf, NodeId, Signed, bounds};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::alive::Alive;
 use crate::author::Author;
 use crate::claim::Claim;
 use crate::config::Config;
@@ -41,6 +42,7 @@ pub struct Member {
     pub(crate) report: Reporter,
     pub(crate) claim: Claim,
     pub(crate) voice: Voice,
+    pub(crate) alive: Alive,
     pub(crate) recover: Recover,
     pub(crate) group: Group,
     pub(crate) author: Option<Author>,
@@ -78,6 +80,7 @@ impl Member {
             report: Reporter::new(config.job, config.engine.clone(), &config.tuning),
             claim: Claim::new(&config),
             voice: Voice::new(now, config.incarnation),
+            alive: Alive::new(now),
             recover: Recover::new(now),
             group: Group::new(now),
             author,
@@ -158,7 +161,7 @@ impl Member {
         [self.claim_deadline(), self.report.deadline(urgent), self.seal_deadline()]
             .into_iter()
             .flatten()
-            .chain([self.gossip_at(), self.voice.digest_at, self.recover.pulse_at, self.group.look_at])
+            .chain([self.gossip_at(), self.voice.digest_at, self.alive.pulse_at, self.group.look_at])
             .min()
     }
 

@@ -49,7 +49,7 @@ pub fn plants() -> Vec<Plant> {
             name: "sleeper-blames-others",
             what: "a node that was asleep takes the others' silence for death",
             edits: &[Edit {
-                file: "coordinator-free/src/recover.rs",
+                file: "coordinator-free/src/alive.rs",
                 old: "self.excuse(slept);",
                 new: "",
             }],
@@ -79,7 +79,7 @@ pub fn plants() -> Vec<Plant> {
             name: "dead-for-ever",
             what: "who was taken for dead once stays dead, whatever it says",
             edits: &[Edit {
-                file: "coordinator-free/src/recover.rs",
+                file: "coordinator-free/src/alive.rs",
                 old: "peer.down = None; peer.dead = None;",
                 new: "peer.down = None;",
             }],
@@ -89,7 +89,7 @@ pub fn plants() -> Vec<Plant> {
             name: "silence-is-life",
             what: "nobody is ever found dead by its silence",
             edits: &[Edit {
-                file: "coordinator-free/src/recover.rs",
+                file: "coordinator-free/src/alive.rs",
                 old: "peer.alive() && (down || self.now >= peer.heard + peer.limit + more)",
                 new: "{ let _ = more; peer.alive() && down }",
             }],
@@ -129,7 +129,7 @@ pub fn plants() -> Vec<Plant> {
             name: "hogs-left-alone",
             what: "who holds slots and does not run them keeps them",
             edits: &[Edit {
-                file: "coordinator-free/src/recover.rs",
+                file: "coordinator-free/src/alive.rs",
                 old: "peer.stalled = true; found = true;",
                 new: "found = true;",
             }],

@@ -39,7 +39,7 @@ pub fn plants() -> Vec<Plant> {
             name: "never-compared",
             what: "nobody compares ledgers with anyone but the author",
             edits: &[Edit {
-                file: "coordinator-free/src/recover.rs",
+                file: "coordinator-free/src/gossip.rs",
                 old: "let digest = self.digest(); self.send(chosen, digest);",
                 new: "let _ = chosen;",
             }],
