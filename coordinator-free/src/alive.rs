@@ -21,7 +21,7 @@ const GROUP: usize = 4;
 /// Members of other groups are remembered for so long.
 const STRANGER: Duration = Duration::from_secs(30);
 /// A pulse that comes so late says that this node itself was not there.
-const SLEPT: Duration = Duration::from_secs(1);
+const SLEPT: Duration = Duration::from_millis(250);
 /// A member silent for so long is asked for a sign of life.
 const PROBE_AFTER: Duration = Duration::from_secs(2);
 

@@ -342,12 +342,11 @@ impl Member {
             self.group.told = self.now;
             self.hello();
         }
-        let known: Vec<NodeId> = self.group.contacts.keys().copied().collect();
-        if known.is_empty() {
-            if idle {
-                self.send(author, Message::Look);
-            }
-        } else {
+        let mut known: Vec<NodeId> = self.group.contacts.keys().copied().collect();
+        if idle && !self.group.contacts.contains_key(&author) {
+            known.push(author);
+        }
+        if !known.is_empty() {
             let chosen = known[(self.chance() * known.len() as f64) as usize];
             self.send(chosen, Message::Look);
         }

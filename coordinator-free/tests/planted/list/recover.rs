@@ -73,7 +73,7 @@ pub fn plants() -> Vec<Plant> {
                 old: "Ok(message) if self.nodes[to].ended.is_some() => self.answer_late(to, from, &message),",
                 new: "Ok(_) if self.nodes[to].ended.is_some() => {}",
             }],
-            sim: SIM,
+            sim: "--seeds 100 --from 500 --with loss",
         },
         Plant {
             name: "dead-for-ever",
