@@ -75,9 +75,11 @@ impl Member {
         let patience = self.patience();
         let gone = |(node, peer): &(&NodeId, &crate::peers::Peer)| {
             let down = peer.down.is_some_and(|since| self.now >= since + patience);
-            // One of another group is heard of less often.
-            let more = if self.is_fellow(node) { Duration::ZERO } else { 2 * self.config.tuning.tell_gap };
-            peer.alive() && (down || self.now >= peer.heard + peer.limit + more)
+            // One of another group is heard of less often; a fellow was asked for a sign of life.
+            let fellow = self.is_fellow(node);
+            let more = if fellow { Duration::ZERO } else { 2 * self.config.tuning.tell_gap };
+            let asked = fellow && self.now < peer.probed + patience;
+            peer.alive() && (down || (self.now >= peer.heard + peer.limit + more && !asked))
         };
         let dead: Vec<NodeId> = self.peers.iter().filter(gone).map(|(node, _)| *node).collect();
         for node in &dead {

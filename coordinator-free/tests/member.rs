@@ -128,8 +128,8 @@ fn a_chunk_that_failed_waits_for_somebody_else() {
         let mut author = author_of(ROWS);
         let outputs = say(&mut author, MS * 2, 1, results(1, &set(&[(0, 1)]), failed));
         assert_eq!(ends(&outputs), deterministic, "it fails everywhere: {deterministic}");
-        let outputs = (1..70_u32).flat_map(|second| {
-            author.tick(MS * 1_000 * second);
+        let outputs = (1..280_u32).flat_map(|pulse| {
+            author.tick(MS * 250 * pulse);
             drain(&mut author)
         });
         assert_eq!(ends(&outputs.collect::<Vec<_>>()), !deterministic);

@@ -90,8 +90,8 @@ pub fn plants() -> Vec<Plant> {
             what: "nobody is ever found dead by its silence",
             edits: &[Edit {
                 file: "coordinator-free/src/alive.rs",
-                old: "peer.alive() && (down || self.now >= peer.heard + peer.limit + more)",
-                new: "{ let _ = more; peer.alive() && down }",
+                old: "peer.alive() && (down || (self.now >= peer.heard + peer.limit + more && !asked))",
+                new: "{ let _ = (more, asked); peer.alive() && down }",
             }],
             sim: SIM,
         },
