@@ -9,6 +9,8 @@ use super::trial::{self, Trial};
 use super::{Asked, chart, median, pull};
 
 const PEERS: [usize; 5] = [2, 8, 64, 512, 4_096];
+/// With more the core is run only where that is asked for: it takes most of an hour a seed.
+const BEARABLE: usize = 1_024;
 
 /// Medians over the seeds; ratios to the ideal.
 struct Row {
@@ -17,7 +19,7 @@ struct Row {
     dispatcher: f64,
     pull: f64,
     pull_waste: f64,
-    core: Result<Core, String>,
+    core: Option<Core>,
 }
 
 /// One seed of the core, and what it is compared with.
@@ -69,13 +71,14 @@ pub fn run(asked: &Asked) -> Result<(), String> {
         let mut rows = Vec::new();
         for peers in &peers {
             let seeds = asked.seeds.unwrap_or(if *peers > 100 { 3 } else { 5 });
-            let row = measure(*peers, costs, asked.lifetime, seeds)?;
+            let bearable = asked.peers.is_some() || *peers <= BEARABLE;
+            let row = measure(*peers, costs, asked.lifetime, seeds, bearable)?;
             row.print(seeds);
             rows.push(row);
         }
         for row in &rows {
-            if let Err(why) = &row.core {
-                println!("essaim was not run with {} peers: {why}", row.peers);
+            if row.core.is_none() {
+                println!("essaim was not run with {0} peers, as it takes long; hint: --peers {0}", row.peers);
             }
         }
         if asked.account || asked.peers.is_none() {
@@ -89,9 +92,8 @@ pub fn run(asked: &Asked) -> Result<(), String> {
     Ok(())
 }
 
-fn measure(peers: usize, costs: Costs, lifetime: f64, seeds: u64) -> Result<Row, String> {
+fn measure(peers: usize, costs: Costs, lifetime: f64, seeds: u64, bearable: bool) -> Result<Row, String> {
     let (mut floors, mut rivals, mut trials) = (Vec::new(), Vec::new(), Vec::new());
-    let fits = trial::fits(peers);
     for seed in 0..seeds {
         let setting = Setting::draw(seed, peers, costs, lifetime);
         let ideal = setting.ideal(1);
@@ -99,7 +101,7 @@ fn measure(peers: usize, costs: Costs, lifetime: f64, seeds: u64) -> Result<Row,
         floors.push((floor / ideal, dispatcher::run(&setting, Knowledge::Nothing).makespan / ideal));
         let rival = pull::run(&setting, None);
         rivals.push((rival.makespan / ideal, rival.wasted / setting.work()));
-        if fits.is_ok() {
+        if bearable {
             let trial =
                 trial::run(&setting, (1, 0), None).map_err(|error| format!("{peers} peers, seed {seed}: {error}"))?;
             trials.push(Sample { trial, ideal, floor, work: setting.work() });
@@ -112,7 +114,7 @@ fn measure(peers: usize, costs: Costs, lifetime: f64, seeds: u64) -> Result<Row,
         dispatcher: middle(floors.iter().map(|(_, one)| *one).collect()),
         pull: middle(rivals.iter().map(|(one, _)| *one).collect()),
         pull_waste: middle(rivals.iter().map(|(_, one)| *one).collect()),
-        core: fits.map(|()| Core::of(&trials)),
+        core: bearable.then(|| Core::of(&trials)),
     })
 }
 
@@ -136,7 +138,7 @@ impl Row {
     fn print(&self, seeds: u64) {
         print!("{:>6}  {:>10.3}  {:>10.3}  {:>5.3}", self.peers, self.omniscient, self.dispatcher, self.pull);
         match &self.core {
-            Ok(core) => print!(
+            Some(core) => print!(
                 "  {:>6.3} ({:.3})  {:>10.3}  {:>6.2}  {:>5.2}  {:>7.0}  {:>7.0}",
                 core.ratio,
                 core.worst,
@@ -146,7 +148,7 @@ impl Row {
                 core.control,
                 core.results
             ),
-            Err(_) => print!(
+            None => print!(
                 "  {:>14}  {:>10}  {:>6}  {:>5.2}  {:>7}  {:>7}",
                 "not run",
                 "-",
@@ -167,7 +169,7 @@ fn print_account(rows: &[Row]) {
     ENTRIES.iter().for_each(|entry| print!("  {entry:>6}"));
     println!("     all");
     for row in rows {
-        let Ok(core) = &row.core else { continue };
+        let Some(core) = &row.core else { continue };
         print!("{:>6}", row.peers);
         core.entries.iter().for_each(|part| print!("  {:>6.2}", 100.0 * part));
         println!("  {:>6.2}", 100.0 * core.entries.iter().sum::<f64>());
@@ -186,7 +188,7 @@ fn draw(tables: &[(Costs, Vec<Row>)]) -> Result<(), String> {
         Panel {
             title: format!("{} costs", costs.name()),
             lines: vec![
-                line("essaim", &|row| row.core.as_ref().ok().map(|core| core.ratio)),
+                line("essaim", &|row| row.core.as_ref().map(|core| core.ratio)),
                 line("submitter pull", &|row| Some(row.pull)),
                 line("dispatcher, no latency", &|row| Some(row.dispatcher)),
                 line("omniscient, no latency", &|row| Some(row.omniscient)),
@@ -196,7 +198,7 @@ fn draw(tables: &[(Costs, Vec<Row>)]) -> Result<(), String> {
     chart::lines("scaling.svg", "Time beyond the ideal", &tables.iter().map(panel).collect::<Vec<_>>())?;
     let bars = |(costs, rows): &(Costs, Vec<Row>)| {
         let bar = |row: &Row| {
-            let core = row.core.as_ref().ok()?;
+            let core = row.core.as_ref()?;
             let name = format!("{} peers, {}", row.peers, costs.name());
             Some(Bar { name, parts: core.entries.map(|part| 100.0 * part) })
         };

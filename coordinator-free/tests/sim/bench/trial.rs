@@ -52,17 +52,6 @@ impl Parting {
     }
 }
 
-/// See [`fits`].
-const BEARABLE: usize = 4_096;
-
-/// Peers with which the core can be run here in bearable time; `Err` says why with more it is not.
-pub fn fits(peers: usize) -> Result<(), String> {
-    if peers > BEARABLE {
-        return Err(format!("the simulator takes hours for more than {BEARABLE}"));
-    }
-    Ok(())
-}
-
 /// Runs the core in a setting; `Err` says what went wrong.
 pub fn run(setting: &Setting, (copies, liars): (u8, usize), parting: Option<&Parting>) -> Result<Trial, String> {
     let rows = Rows { chunks: setting.costs.len() as u32, copies };
