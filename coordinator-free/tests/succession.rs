@@ -132,7 +132,7 @@ fn does_not_get_on(heir: &mut Member, seconds: std::ops::Range<u32>) {
         let (held, done, seq) = ((0..100).into(), (0..50).into(), 2_000 + u64::from(second));
         let record = Record { job: JOB, seq, group: 0, held, done, load, leaving: false };
         say(heir, MS * 1_000 * second, 9, Message::Record(Signed::sign(record, &key(9))));
-        heir.tick(MS * (1_000 * second + 500));
+        (0..4).for_each(|pulse| heir.tick(MS * (1_000 * second + 250 * pulse)));
         drain(heir);
     }
 }
@@ -155,17 +155,18 @@ fn whose_own_worker_does_not_get_on_judges_nobody() {
 #[test]
 fn an_heir_inherits_once_for_long() {
     let mut heir = member(1);
-    does_not_get_on(&mut heir, 0..16);
+    does_not_get_on(&mut heir, 0..24);
+    assert_eq!(heir.held(), &(50..100).into());
     // It gives of it to one of another group, of whom it hears no more.
     let split = Message::Split { ask: 5, taken: None, load: Load { threads: 1, ..Load::default() } };
-    say(&mut heir, MS * 16_000, 8, split);
-    say(&mut heir, MS * 16_001, 8, Message::Taken { ask: 5 });
+    say(&mut heir, MS * 24_000, 8, split);
+    say(&mut heir, MS * 24_001, 8, Message::Taken { ask: 5 });
     let left = heir.held().clone();
     assert!(left.len() < 50);
-    does_not_get_on(&mut heir, 17..22);
+    does_not_get_on(&mut heir, 25..30);
     assert_eq!(heir.held(), &left);
     // What still comes up after so long has been lost there.
-    does_not_get_on(&mut heir, 22..60);
+    does_not_get_on(&mut heir, 30..60);
     assert_eq!(heir.held(), &(50..100).into());
 }
 
