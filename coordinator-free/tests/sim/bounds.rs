@@ -42,6 +42,10 @@ pub fn judge(world: &mut World, needed: f64, longest: f64) {
 
 fn judge_waste(world: &mut World, needed: f64, longest: f64) {
     let scenario = &world.scenario;
+    if scenario.costs.is_some() {
+        // A measurement says how much it was.
+        return;
+    }
     let power = scenario.power();
     let threads: f64 = scenario.peers.iter().map(|peer| f64::from(peer.threads)).sum();
     // The last slots are raced, and all run on for as long as the word takes that it is over.

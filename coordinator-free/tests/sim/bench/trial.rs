@@ -68,7 +68,7 @@ pub fn run(setting: &Setting, (copies, liars): (u8, usize), parting: Option<&Par
     }
     if let Some(Parting { from, to, side }) = parting {
         let others = (0..peers.len()).filter(|node| !side.contains(node)).collect();
-        let cut = Cut { number: 0, name: "parting", from: side.clone(), to: others, both: true, noticed: false };
+        let cut = Cut { number: 0, name: "partition", from: side.clone(), to: others, both: true, noticed: false };
         faults.extend([(*from, Fault::Cut(cut)), (*to, Fault::Mend(0))]);
     }
     let mut faults: Vec<(Duration, Fault)> =
