@@ -105,6 +105,16 @@ pub struct Tuning {
     pub duplicators: u8,
 }
 
+impl Tuning {
+    /// The constants for a job of this many copies. Further copies are given by the author alone: who is not of its
+    /// group hears too late of what there is to check (32 peers in two groups, 10 % liars: 1.29 × ideal, in one 1.06).
+    #[must_use]
+    pub fn of(rows: Rows) -> Tuning {
+        let group = if rows.copies > 1 { (8, 96, 128) } else { Tuning::default().group };
+        Tuning { group, ..Tuning::default() }
+    }
+}
+
 impl Default for Tuning {
     fn default() -> Tuning {
         let ms = Duration::from_millis;

@@ -285,7 +285,7 @@ impl Hive {
                 incarnation: self.incarnation,
                 retries,
                 resume: Resume::default(),
-                tuning: Tuning::default(),
+                tuning: Tuning::of(manifest.rows()),
             },
             self.now(),
         );

@@ -85,7 +85,7 @@ pub fn run(setting: &Setting, (copies, liars): (u8, usize), parting: Option<&Par
         blobs: false,
         faults,
         heal: Duration::from_secs_f64(LIMIT * setting.ideal(copies)),
-        group: Tuning::default().group,
+        group: Tuning::of(rows).group,
         rest: Duration::ZERO,
     };
     let outcome = World::new(setting.seed, scenario, false).run()?;
