@@ -115,7 +115,6 @@ impl Member {
         if inherited && self.author.is_none() {
             // Some of it may be sealed, which only the author and the dead knew.
             self.recover.asked_until = self.now + self.patience();
-            self.sign_record();
             self.hello();
         }
     }
