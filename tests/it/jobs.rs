@@ -50,16 +50,20 @@ fn words_of_a_real_text_are_counted_exactly_by_two_workers() {
         join.args(["--peer", &one.address]);
         join
     });
-    let mut command = world.alone("run");
-    command.args(["--json", "--cpus", "0", "--peer", &two.address]).arg(example("wordcount")).arg(&text);
-    let ran = run(&mut command, b"").well();
     let expected = counted_by_unix(&text);
     assert!(expected.len() > 100_000, "the text is too small to prove anything");
-    assert!(ran.stdout == expected, "the counts differ");
-    let done = ran.event("done");
-    let by = |worker: &Worker| done["by"][&worker.peer].as_u64().unwrap_or(0);
-    assert_eq!(by(&one) + by(&two), done["chunks"].as_u64().unwrap());
-    assert!(by(&one) > 0 && by(&two) > 0, "only one of two has worked: {done}");
+    // Whoever has compiled the program first may have done it all before the other has: then once more.
+    let both_worked = (0..5).any(|_| {
+        let mut command = world.alone("run");
+        command.args(["--json", "--cpus", "0", "--peer", &two.address]).arg(example("wordcount")).arg(&text);
+        let ran = run(&mut command, b"").well();
+        assert!(ran.stdout == expected, "the counts differ");
+        let done = ran.event("done");
+        let by = |worker: &Worker| done["by"][&worker.peer].as_u64().unwrap_or(0);
+        assert_eq!(by(&one) + by(&two), done["chunks"].as_u64().unwrap());
+        by(&one) > 0 && by(&two) > 0
+    });
+    assert!(both_worked, "only one of two has ever worked");
 }
 
 #[test]
