@@ -160,15 +160,17 @@ impl Member {
     fn settled_since(&self) -> Duration {
         let Tuning { orphan_grace: grace, tell_gap, .. } = self.config.tuning;
         let directory = self.author.iter().map(|author| &author.directory);
-        if self.all_but_done() {
-            // Better done twice than nothing done. All tell often now: who does not, is as good as dead.
-            let told = directory.flat_map(|directory| directory.told(1, |node| self.holds(node)));
-            let told = told.filter(|at| self.now < *at + self.config.tuning.silence.1);
-            return told.fold(self.now.saturating_sub(LOOK_GAP), Duration::min);
-        }
         let here = self.now.saturating_sub(grace);
-        let elsewhere = directory.flat_map(|directory| directory.told(0, |node| self.holds(node)));
         let longest = here.saturating_sub(2 * tell_gap);
+        if self.all_but_done() {
+            // Better done twice than nothing done. But who works on, may have been given what others had.
+            let heard =
+                |peer: &crate::peers::Peer| peer.holds() && self.now < peer.heard + self.config.tuning.silence.1;
+            let counts = |node: &NodeId| self.peers.get(node).is_some_and(heard);
+            let told = directory.flat_map(|directory| directory.told(1, counts));
+            return told.fold(self.now.saturating_sub(LOOK_GAP), Duration::min).max(longest);
+        }
+        let elsewhere = directory.flat_map(|directory| directory.told(0, |node| self.holds(node)));
         elsewhere.fold(here, Duration::min).max(longest)
     }
 

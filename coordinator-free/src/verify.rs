@@ -109,9 +109,12 @@ impl Member {
         given
     }
 
-    /// With nothing open, and an idle peer asking: the checks that have been out for longest are opened again.
+    /// With nothing open, and an idle peer asking: the checks that have been out for longest are opened again, as many
+    /// as it runs until it could have asked again.
     fn reopen_overdue(&mut self, asker: NodeId, load: &Load) {
-        let idle = usize::from(load.threads).saturating_sub((load.queued + load.running) as usize);
+        let meanwhile = (self.claim.rtt.as_micros() as u32).checked_div(load.slot_micros).unwrap_or(0);
+        let room = u32::from(load.threads).saturating_mul(meanwhile.saturating_add(1));
+        let idle = room.saturating_sub(load.queued + load.running) as usize;
         let patience = CHECK_PATIENCE + 2 * Duration::from_micros(u64::from(load.slot_micros));
         let Some(author) = &self.author else { return };
         let rows = self.config.rows;

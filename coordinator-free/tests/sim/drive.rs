@@ -8,6 +8,7 @@ use coordinator_free::{Input, Load, Member, Message, Notice, Output, Reason};
 use essaim_jobs::{BlobRef, FailureNote, Leaf, decode, encode};
 
 use crate::attack;
+use crate::converge::AGAIN;
 use crate::diary::End;
 use crate::event::Event;
 use crate::net::Rng;
@@ -356,9 +357,11 @@ impl World {
         self.checks.fail(format!("the job ended for node {number} ({reason:?}) and not for the author"));
     }
 
-    /// All work goes on.
+    /// All work goes on, once all know the same.
     fn wake_up(&mut self) {
-        self.compare_replicas();
+        if !self.replicas_agree() {
+            return self.queue.at(self.now + AGAIN, Event::Thaw);
+        }
         self.thaw = None;
         (0..self.nodes.len()).for_each(|node| self.start(node));
     }
