@@ -109,10 +109,11 @@ impl Member {
         given
     }
 
-    /// With nothing open, and an idle peer asking: the checks that have been out for longest are opened again, as many
-    /// as it runs until it could have asked again.
+    /// With nothing open, and an idle peer asking: the checks that have been out for longest are opened again; of
+    /// short ones so many that it need not ask for each.
     fn reopen_overdue(&mut self, asker: NodeId, load: &Load) {
-        let meanwhile = (self.claim.rtt.as_micros() as u32).checked_div(load.slot_micros).unwrap_or(0);
+        let window = self.config.tuning.window.0.as_micros() as u32;
+        let meanwhile = window.checked_div(load.slot_micros).unwrap_or(0);
         let room = u32::from(load.threads).saturating_mul(meanwhile.saturating_add(1));
         let idle = room.saturating_sub(load.queued + load.running) as usize;
         let patience = CHECK_PATIENCE + 2 * Duration::from_micros(u64::from(load.slot_micros));
