@@ -17,6 +17,8 @@ use crate::tally::Verdict;
 
 /// A check is not asked for again sooner than this, however short the slots are.
 const CHECK_PATIENCE: Duration = Duration::from_secs(1);
+/// Of checks that are late so many are opened again at once as are run in this time, microseconds: asking takes longer.
+const AT_ONCE: u32 = 2_000;
 /// Intervals of checks in one grant.
 const CHECK_SPANS: usize = 1_024;
 /// A peer outvoted so often, and more than once in so many agreements, is banned.
@@ -112,8 +114,7 @@ impl Member {
     /// With nothing open, and an idle peer asking: the checks that have been out for longest are opened again; of
     /// short ones so many that it need not ask for each.
     fn reopen_overdue(&mut self, asker: NodeId, load: &Load) {
-        let window = self.config.tuning.window.0.as_micros() as u32;
-        let meanwhile = window.checked_div(load.slot_micros).unwrap_or(0);
+        let meanwhile = AT_ONCE.checked_div(load.slot_micros).unwrap_or(0);
         let room = u32::from(load.threads).saturating_mul(meanwhile.saturating_add(1));
         let idle = room.saturating_sub(load.queued + load.running) as usize;
         let patience = CHECK_PATIENCE + 2 * Duration::from_micros(u64::from(load.slot_micros));

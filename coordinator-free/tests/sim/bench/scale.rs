@@ -9,8 +9,8 @@ use super::trial::{self, Trial};
 use super::{Asked, chart, median, pull};
 
 const PEERS: [usize; 5] = [2, 8, 64, 512, 4_096];
-/// With more the core is run only where that is asked for: it takes most of an hour a seed.
-const BEARABLE: usize = 1_024;
+/// With more, one seed must do: with 4,096 it takes a quarter of an hour.
+const SEVERAL_SEEDS: usize = 1_024;
 
 /// Medians over the seeds; ratios to the ideal.
 struct Row {
@@ -19,7 +19,7 @@ struct Row {
     dispatcher: f64,
     pull: f64,
     pull_waste: f64,
-    core: Option<Core>,
+    core: Core,
 }
 
 /// One seed of the core, and what it is compared with.
@@ -70,16 +70,15 @@ pub fn run(asked: &Asked) -> Result<(), String> {
         );
         let mut rows = Vec::new();
         for peers in &peers {
-            let seeds = asked.seeds.unwrap_or(if *peers > 100 { 3 } else { 5 });
-            let bearable = asked.peers.is_some() || *peers <= BEARABLE;
-            let row = measure(*peers, costs, asked.lifetime, seeds, bearable)?;
+            let usual = match *peers {
+                0..=100 => 5,
+                101..=SEVERAL_SEEDS => 3,
+                _ => 1,
+            };
+            let seeds = asked.seeds.unwrap_or(usual);
+            let row = measure(*peers, costs, asked.lifetime, seeds)?;
             row.print(seeds);
             rows.push(row);
-        }
-        for row in &rows {
-            if row.core.is_none() {
-                println!("essaim was not run with {0} peers, as it takes long; hint: --peers {0}", row.peers);
-            }
         }
         if asked.account || asked.peers.is_none() {
             print_account(&rows);
@@ -92,7 +91,7 @@ pub fn run(asked: &Asked) -> Result<(), String> {
     Ok(())
 }
 
-fn measure(peers: usize, costs: Costs, lifetime: f64, seeds: u64, bearable: bool) -> Result<Row, String> {
+fn measure(peers: usize, costs: Costs, lifetime: f64, seeds: u64) -> Result<Row, String> {
     let (mut floors, mut rivals, mut trials) = (Vec::new(), Vec::new(), Vec::new());
     for seed in 0..seeds {
         let setting = Setting::draw(seed, peers, costs, lifetime);
@@ -101,11 +100,9 @@ fn measure(peers: usize, costs: Costs, lifetime: f64, seeds: u64, bearable: bool
         floors.push((floor / ideal, dispatcher::run(&setting, Knowledge::Nothing).makespan / ideal));
         let rival = pull::run(&setting, None);
         rivals.push((rival.makespan / ideal, rival.wasted / setting.work()));
-        if bearable {
-            let trial =
-                trial::run(&setting, (1, 0), None).map_err(|error| format!("{peers} peers, seed {seed}: {error}"))?;
-            trials.push(Sample { trial, ideal, floor, work: setting.work() });
-        }
+        let trial =
+            trial::run(&setting, (1, 0), None).map_err(|error| format!("{peers} peers, seed {seed}: {error}"))?;
+        trials.push(Sample { trial, ideal, floor, work: setting.work() });
     }
     let middle = |all: Vec<f64>| median(all).unwrap_or_default();
     Ok(Row {
@@ -114,7 +111,7 @@ fn measure(peers: usize, costs: Costs, lifetime: f64, seeds: u64, bearable: bool
         dispatcher: middle(floors.iter().map(|(_, one)| *one).collect()),
         pull: middle(rivals.iter().map(|(one, _)| *one).collect()),
         pull_waste: middle(rivals.iter().map(|(_, one)| *one).collect()),
-        core: bearable.then(|| Core::of(&trials)),
+        core: Core::of(&trials),
     })
 }
 
@@ -136,28 +133,18 @@ impl Core {
 
 impl Row {
     fn print(&self, seeds: u64) {
+        let core = &self.core;
         print!("{:>6}  {:>10.3}  {:>10.3}  {:>5.3}", self.peers, self.omniscient, self.dispatcher, self.pull);
-        match &self.core {
-            Some(core) => print!(
-                "  {:>6.3} ({:.3})  {:>10.3}  {:>6.2}  {:>5.2}  {:>7.0}  {:>7.0}",
-                core.ratio,
-                core.worst,
-                core.to_omniscient,
-                100.0 * core.waste,
-                100.0 * self.pull_waste,
-                core.control,
-                core.results
-            ),
-            None => print!(
-                "  {:>14}  {:>10}  {:>6}  {:>5.2}  {:>7}  {:>7}",
-                "not run",
-                "-",
-                "-",
-                100.0 * self.pull_waste,
-                "-",
-                "-"
-            ),
-        }
+        print!(
+            "  {:>6.3} ({:.3})  {:>10.3}  {:>6.2}  {:>5.2}  {:>7.0}  {:>7.0}",
+            core.ratio,
+            core.worst,
+            core.to_omniscient,
+            100.0 * core.waste,
+            100.0 * self.pull_waste,
+            core.control,
+            core.results
+        );
         println!("  {seeds:>5}");
     }
 }
@@ -169,7 +156,7 @@ fn print_account(rows: &[Row]) {
     ENTRIES.iter().for_each(|entry| print!("  {entry:>6}"));
     println!("     all");
     for row in rows {
-        let Some(core) = &row.core else { continue };
+        let core = &row.core;
         print!("{:>6}", row.peers);
         core.entries.iter().for_each(|part| print!("  {:>6.2}", 100.0 * part));
         println!("  {:>6.2}", 100.0 * core.entries.iter().sum::<f64>());
@@ -181,28 +168,28 @@ fn print_account(rows: &[Row]) {
 
 fn draw(tables: &[(Costs, Vec<Row>)]) -> Result<(), String> {
     let panel = |(costs, rows): &(Costs, Vec<Row>)| {
-        let line = |name: &str, value: &dyn Fn(&Row) -> Option<f64>| Line {
+        let line = |name: &str, value: &dyn Fn(&Row) -> f64| Line {
             name: name.to_owned(),
-            points: rows.iter().filter_map(|row| Some((row.peers, 100.0 * (value(row)? - 1.0)))).collect(),
+            points: rows.iter().map(|row| (row.peers, 100.0 * (value(row) - 1.0))).collect(),
         };
         Panel {
             title: format!("{} costs", costs.name()),
             lines: vec![
-                line("essaim", &|row| row.core.as_ref().map(|core| core.ratio)),
-                line("submitter pull", &|row| Some(row.pull)),
-                line("dispatcher, no latency", &|row| Some(row.dispatcher)),
-                line("omniscient, no latency", &|row| Some(row.omniscient)),
+                line("essaim", &|row| row.core.ratio),
+                line("submitter pull", &|row| row.pull),
+                line("dispatcher, no latency", &|row| row.dispatcher),
+                line("omniscient, no latency", &|row| row.omniscient),
             ],
         }
     };
     chart::lines("scaling.svg", "Time beyond the ideal", &tables.iter().map(panel).collect::<Vec<_>>())?;
     let bars = |(costs, rows): &(Costs, Vec<Row>)| {
         let bar = |row: &Row| {
-            let core = row.core.as_ref()?;
+            let core = &row.core;
             let name = format!("{} peers, {}", row.peers, costs.name());
-            Some(Bar { name, parts: core.entries.map(|part| 100.0 * part) })
+            Bar { name, parts: core.entries.map(|part| 100.0 * part) }
         };
-        rows.iter().filter_map(bar).collect::<Vec<_>>()
+        rows.iter().map(bar).collect::<Vec<_>>()
     };
     chart::bars("losses.svg", "Where essaim's time goes", &ENTRIES, &tables.iter().flat_map(bars).collect::<Vec<_>>())
 }
