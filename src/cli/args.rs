@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use libp2p::Multiaddr;
 
+use super::sandbox::Kind;
 use crate::net::{AddrError, PeerAddr, SwarmName, parse_listen};
 
 /// Run programs on every machine of a swarm. Nobody is in charge.
@@ -82,6 +83,9 @@ pub struct Join {
     /// How many cores to lend [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub cpus: Option<u16>,
+    /// What contains the programs of others, beside WebAssembly
+    #[arg(long, value_name = "KIND", default_value = "process")]
+    pub sandbox: Kind,
 }
 
 /// List the peers that lend their cores, found through the DHT.
@@ -128,6 +132,9 @@ pub struct Run {
     /// How many cores of this machine work, too; 0 for none [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1024))]
     pub cpus: Option<u16>,
+    /// What contains the program here, beside WebAssembly
+    #[arg(long, value_name = "KIND", default_value = "process")]
+    pub sandbox: Kind,
     /// How many different peers must agree on the output of each chunk
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=8))]
     pub copies: u8,

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use essaim_worker::{Engine, EngineConfig};
 use etcetera::BaseStrategy;
 use serde_json::json;
 
 use super::args::{Global, Join, all_cpus};
 use super::fail::Fail;
+use super::sandbox;
 use super::say::{count, say};
 use crate::peer::{Config, Peer, Status};
 use crate::store::Home;
@@ -22,11 +22,9 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 /// The node cannot start.
 pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
     let cpus = join.cpus.unwrap_or_else(all_cpus);
-    let config = EngineConfig { threads: usize::from(cpus), ..EngineConfig::default() };
-    let engine = Engine::new(config).map_err(|e| Fail::of(&e, e.hint()))?;
     let home = home(global)?;
     let dir = home.dir().to_owned();
-    let peer = start(global, home, engine, cpus).await?;
+    let peer = start(global, home, join.sandbox, cpus).await?;
     let addresses: Vec<_> = peer.net().addresses().iter().map(ToString::to_string).collect();
     let node = peer.net().node();
     let words = format!(
@@ -105,7 +103,8 @@ pub fn home(global: &Global) -> Result<Home, Fail> {
 ///
 /// # Errors
 /// It cannot listen, or its home cannot be used.
-pub async fn start(global: &Global, home: Home, engine: Engine, cpus: u16) -> Result<Peer, Fail> {
+pub async fn start(global: &Global, home: Home, kind: sandbox::Kind, cpus: u16) -> Result<Peer, Fail> {
+    let sandbox = sandbox::of(kind, &home, cpus)?;
     let config = Config {
         home,
         swarm: global.swarm.clone(),
@@ -114,7 +113,7 @@ pub async fn start(global: &Global, home: Home, engine: Engine, cpus: u16) -> Re
         mdns: !global.no_mdns,
         local_dir: local_dir(),
         cpus,
-        engine,
+        sandbox,
     };
     Peer::start(config).await.map_err(|e| Fail::of(&e, e.hint()))
 }

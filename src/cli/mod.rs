@@ -9,6 +9,7 @@ mod peers;
 mod program;
 mod progress;
 mod run;
+mod sandbox;
 mod say;
 
 use std::process::ExitCode;
@@ -19,6 +20,9 @@ pub use fail::Fail;
 /// wrong use, 130 when the person broke it off, and 1 for everything else.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(status) = sandbox::is_one() {
+        return status;
+    }
     let (global, command) = match args::parse(std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(error) => {

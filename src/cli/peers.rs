@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use essaim_worker::{Engine, EngineConfig};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::args::{Global, Peers};
 use super::fail::Fail;
 use super::join;
+use super::sandbox::Kind;
 use super::say::{count, say};
 use crate::net::Found;
 
@@ -23,9 +23,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// # Errors
 /// The node cannot start, or nobody was found.
 pub async fn peers(global: &Global, peers: &Peers) -> Result<(), Fail> {
-    let engine =
-        Engine::new(EngineConfig { threads: 1, ..EngineConfig::default() }).map_err(|e| Fail::of(&e, e.hint()))?;
-    let peer = join::start(global, join::home(global)?, engine, 0).await?;
+    let peer = join::start(global, join::home(global)?, Kind::Process, 0).await?;
     let until = Instant::now() + peers.within;
     let mut found: BTreeMap<_, Found> = BTreeMap::new();
     let mut quiet = 0;

@@ -31,7 +31,8 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
     let began = Instant::now();
     let cpus = run.cpus.unwrap_or_else(all_cpus);
     let path = program::find(global, &run.program).await?;
-    let config = EngineConfig { threads: usize::from(cpus).max(1) + 1, ..EngineConfig::default() };
+    // To check the program and to fold its outputs.
+    let config = EngineConfig { threads: 1, ..EngineConfig::default() };
     let engine = Engine::new(config).map_err(|e| Fail::of(&e, e.hint()))?;
     let program = tokio::task::block_in_place(|| program::check(&engine, path))?;
     let home = join::home(global)?;
@@ -48,7 +49,7 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         say(global, words, "dry-run", fields);
         return Ok(());
     }
-    let peer = join::start(global, home, engine, cpus).await?;
+    let peer = join::start(global, home, run.sandbox, cpus).await?;
     let limits = Limits {
         memory_bytes: run.memory,
         output_bytes: run.output,

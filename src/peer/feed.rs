@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use essaim_jobs::{BlobRef, ChunkInput, Manifest, NodeId, Page, Rows, bounds, decode};
-use essaim_worker::{Chunk, Pool, Request, Role};
+use essaim_worker::{Chunk, Request, Role, Workers};
 use futures::{StreamExt, stream};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
@@ -88,7 +88,7 @@ pub struct Feeding {
     /// Where inputs come from.
     pub source: Source,
     /// Where they go.
-    pub pool: Arc<Pool>,
+    pub pool: Arc<Workers>,
     /// Told of slots whose input cannot be had, and why.
     pub lost: mpsc::Sender<(u32, u32, String)>,
     /// Batches that may be under way; the core's window bounds them.

@@ -12,7 +12,7 @@ use coordinator_free::message::{Close, MESSAGE_BYTES, Message, Reason};
 use coordinator_free::{Config as MemberConfig, Member, Resume, Tuning};
 use essaim_jobs::bounds::{self, Text};
 use essaim_jobs::{JobId, Keypair, Leaf, Manifest, NodeId, Signed, decode, encode};
-use essaim_worker::{Engine, EngineError, JobSpec, Pool, Request};
+use essaim_worker::{EngineError, JobSpec, Request, Sandbox, Workers};
 use libp2p::Multiaddr;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -68,7 +68,7 @@ pub struct Parts {
     pub net: net::Handle,
     pub keypair: Keypair,
     pub blobs: Arc<Blobs>,
-    pub engine: Engine,
+    pub sandbox: Sandbox,
     pub cpus: u16,
     pub status: watch::Sender<Status>,
 }
@@ -79,7 +79,7 @@ pub struct Hive {
     keypair: Keypair,
     blobs: Arc<Blobs>,
     engine_tag: String,
-    pool: Arc<Pool>,
+    pool: Arc<Workers>,
     cpus: u16,
     status: watch::Sender<Status>,
     began: Instant,
@@ -103,10 +103,10 @@ pub struct Hive {
 
 impl Hive {
     pub fn new(parts: Parts) -> Result<Hive, EngineError> {
-        let Parts { net, keypair, blobs, engine, cpus, status } = parts;
-        let engine_tag = engine.tag().to_owned();
+        let Parts { net, keypair, blobs, sandbox, cpus, status } = parts;
+        let engine_tag = sandbox.tag();
         let (reporter, reports) = Reporter::new(Arc::clone(&blobs));
-        let pool = Arc::new(Pool::new(engine, usize::from(cpus), move |reports| reporter.take(reports))?);
+        let pool = Arc::new(Workers::new(sandbox, move |reports| reporter.take(reports))?);
         let (lost_sender, lost) = mpsc::channel(1_024);
         let (inner_sender, inner) = mpsc::channel(1_024);
         // Any number that grows with every start serves; the clock is the one that survives a lost disk.

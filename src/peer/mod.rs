@@ -26,7 +26,7 @@ use essaim_jobs::manifest::VERSION;
 use essaim_jobs::{
     AuthorId, BlobRef, ChunkInput, JobId, Keypair, Limits, Manifest, ManifestError, NodeId, Page, Signed, encode,
 };
-use essaim_worker::{Engine, EngineError};
+use essaim_worker::{EngineError, Sandbox};
 use libp2p::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -51,7 +51,7 @@ pub struct Config {
     /// How many threads it lends; 0: none.
     pub cpus: u16,
     /// What runs programs here.
-    pub engine: Engine,
+    pub sandbox: Sandbox,
 }
 
 /// Why a node could not start.
@@ -203,7 +203,6 @@ pub struct Peer {
     net: net::Handle,
     home: Home,
     blobs: Arc<Blobs>,
-    engine: Engine,
     commands: mpsc::Sender<hive::Command>,
     status: watch::Receiver<Status>,
     hive: tokio::task::JoinHandle<()>,
@@ -216,7 +215,6 @@ impl Peer {
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Peer, StartError> {
         let seed = config.home.seed("node")?;
-        let engine = config.engine;
         let blobs = Arc::new(Blobs::new(config.home.dir().to_owned()));
         let served = Arc::clone(&blobs);
         let (net, events) = net::start(net::Config {
@@ -236,24 +234,18 @@ impl Peer {
             net: net.clone(),
             keypair: Keypair::from_seed(&seed),
             blobs: Arc::clone(&blobs),
-            engine: engine.clone(),
+            sandbox: config.sandbox,
             cpus: config.cpus,
             status,
         })?;
         let hive = tokio::spawn(hive.run(events, incoming));
-        Ok(Peer { net, home: config.home, blobs, engine, commands, status: watching, hive })
+        Ok(Peer { net, home: config.home, blobs, commands, status: watching, hive })
     }
 
     /// The network, to ask for peers.
     #[must_use]
     pub fn net(&self) -> &net::Handle {
         &self.net
-    }
-
-    /// The WebAssembly engine, to check or to run a program here.
-    #[must_use]
-    pub fn engine(&self) -> &Engine {
-        &self.engine
     }
 
     /// How this node does, renewed about once a second.

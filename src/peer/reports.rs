@@ -56,7 +56,7 @@ impl Reporter {
         };
         for report in reports {
             match report {
-                Report::Loaded { program, .. } => done.push(Done::Loaded { program }),
+                Report::Loaded { program } => done.push(Done::Loaded { program }),
                 Report::Refused { program, error } => done.push(Done::Refused { program, error }),
                 Report::Started { ticket } => {
                     let (number, slot) = of_ticket(ticket);

@@ -2,15 +2,16 @@
 //! its epoch, by which running guests are interrupted.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, Linker, PoolingAllocationConfig};
 
 use crate::error::{EngineError, ProgramError, bounded};
-use crate::limits::{TABLE_ELEMENTS, TABLES};
+use crate::limits::{OnTurn, TABLE_ELEMENTS, TABLES};
 use crate::program::Program;
 use crate::sandbox::{self, Guest};
 
@@ -33,19 +34,34 @@ const KEEP_RESIDENT_BYTES: usize = 1 << 20;
 /// The longest linear memory of a 32-bit program.
 const FOUR_GIB: u64 = 1 << 32;
 
+/// How a running guest is interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Interrupt {
+    /// By checks compiled into its loops, which cost 0–50 % of its speed: it can share a process with others.
+    Checks,
+    /// Not at all: the process that it runs in is ended.
+    Process,
+}
+
 /// How an engine is made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineConfig {
     /// Chunks that run at the same time, at least 1.
     pub threads: usize,
     /// The most memory that this machine gives one chunk, bytes, whatever its job allows.
     pub memory_bytes: u64,
+    /// How guests are interrupted.
+    pub interrupt: Interrupt,
 }
 
 impl Default for EngineConfig {
-    /// One thread a core, 4 GiB a chunk.
+    /// One thread a core, 4 GiB a chunk, checks.
     fn default() -> EngineConfig {
-        EngineConfig { threads: thread::available_parallelism().map_or(1, usize::from), memory_bytes: FOUR_GIB }
+        EngineConfig {
+            threads: thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes: FOUR_GIB,
+            interrupt: Interrupt::Checks,
+        }
     }
 }
 
@@ -57,6 +73,7 @@ pub(crate) struct Inner {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) linker: Linker<Guest>,
     pub(crate) memory_bytes: u64,
+    pub(crate) interrupt: Interrupt,
     /// For wasmtime-wasi, which enters a runtime in each call that could wait, though here none does.
     /// `Some` until the engine is dropped.
     runtime: Option<tokio::runtime::Runtime>,
@@ -73,42 +90,7 @@ impl Engine {
     /// # Errors
     /// When neither works, or there is no thread to be had.
     pub fn new(config: EngineConfig) -> Result<Engine, EngineError> {
-        let threads = config.threads.max(1);
-        let (wasmtime, allocator) = match wasmtime::Engine::new(&pooled_config(threads)) {
-            Ok(engine) => {
-                let scan = PoolingAllocationConfig::is_pagemap_scan_available();
-                (engine, format!("pooled, {}", if scan { "pages kept" } else { "no PAGEMAP_SCAN: pages given back" }))
-            }
-            Err(why) => {
-                let engine = wasmtime::Engine::new(&base_config()).map_err(refused)?;
-                (engine, bounded(format!("on demand, for there is no pool: {why:#}")))
-            }
-        };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("essaim-wasi")
-            .build()
-            .map_err(|e| EngineError::Thread { message: e.to_string() })?;
-        let pulse = Arc::new(Pulse::default());
-        let ticker = thread::Builder::new()
-            .name("essaim-epoch".to_owned())
-            .spawn({
-                let (pulse, wasmtime) = (pulse.clone(), wasmtime.clone());
-                move || pulse.tick(&wasmtime)
-            })
-            .map_err(|e| EngineError::Thread { message: e.to_string() })?
-            .thread()
-            .clone();
-        Ok(Engine(Arc::new(Inner {
-            linker: sandbox::linker(&wasmtime).map_err(refused)?,
-            wasmtime,
-            memory_bytes: config.memory_bytes.min(FOUR_GIB),
-            runtime: Some(runtime),
-            pulse,
-            ticker,
-            tag: format!("wasmtime-{WASMTIME}/{}/{REVISION}", std::env::consts::ARCH),
-            allocator,
-        })))
+        Unstarted::new(config)?.start()
     }
 
     /// What computed a result, for receipts: engine and version, architecture, revision of our configuration.
@@ -132,13 +114,69 @@ impl Engine {
         Program::load(self, bytes)
     }
 
-    /// Notes that a guest runs, until the answer is dropped.
-    pub(crate) fn enter(&self) -> Running<'_> {
+    /// Notes that a guest runs, until the answer is dropped. Without checks in the guest, `on_turn` is called meanwhile
+    /// whenever the epoch turns, on another thread.
+    pub(crate) fn enter(&self, on_turn: Option<&OnTurn>) -> Running<'_> {
+        let on_turn = on_turn.filter(|_| self.0.interrupt == Interrupt::Process).cloned();
+        self.0.pulse.watched().extend(on_turn.clone());
         self.0.pulse.running.fetch_add(1, Ordering::SeqCst);
         if self.0.pulse.asleep.load(Ordering::SeqCst) {
             self.0.ticker.unpark();
         }
-        Running(&self.0.pulse)
+        Running { pulse: &self.0.pulse, on_turn }
+    }
+}
+
+/// An engine that has no threads yet, so that a process can still give up its rights before it has some.
+pub(crate) struct Unstarted {
+    pub(crate) wasmtime: wasmtime::Engine,
+    config: EngineConfig,
+    allocator: String,
+}
+
+impl Unstarted {
+    pub(crate) fn new(config: EngineConfig) -> Result<Unstarted, EngineError> {
+        let threads = config.threads.max(1);
+        let (wasmtime, allocator) = match wasmtime::Engine::new(&pooled_config(threads, config.interrupt)) {
+            Ok(engine) => {
+                let scan = PoolingAllocationConfig::is_pagemap_scan_available();
+                (engine, format!("pooled, {}", if scan { "pages kept" } else { "no PAGEMAP_SCAN: pages given back" }))
+            }
+            Err(why) => {
+                let engine = wasmtime::Engine::new(&base_config(config.interrupt)).map_err(refused)?;
+                (engine, bounded(format!("on demand, for there is no pool: {why:#}")))
+            }
+        };
+        Ok(Unstarted { wasmtime, config, allocator })
+    }
+
+    pub(crate) fn start(self) -> Result<Engine, EngineError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("essaim-wasi")
+            .build()
+            .map_err(|e| EngineError::Thread { message: e.to_string() })?;
+        let pulse = Arc::new(Pulse::default());
+        let ticker = thread::Builder::new()
+            .name("essaim-epoch".to_owned())
+            .spawn({
+                let (pulse, wasmtime) = (pulse.clone(), self.wasmtime.clone());
+                move || pulse.tick(&wasmtime)
+            })
+            .map_err(|e| EngineError::Thread { message: e.to_string() })?
+            .thread()
+            .clone();
+        Ok(Engine(Arc::new(Inner {
+            linker: sandbox::linker(&self.wasmtime).map_err(refused)?,
+            wasmtime: self.wasmtime,
+            memory_bytes: self.config.memory_bytes.min(FOUR_GIB),
+            interrupt: self.config.interrupt,
+            runtime: Some(runtime),
+            pulse,
+            ticker,
+            tag: tag(),
+            allocator: self.allocator,
+        })))
     }
 }
 
@@ -170,11 +208,17 @@ fn refused(error: wasmtime::Error) -> EngineError {
     EngineError::Config { message: bounded(format!("{error:#}")) }
 }
 
+/// What computes a result here, for receipts: engine and version, architecture, revision of our configuration.
+#[must_use]
+pub fn tag() -> String {
+    format!("wasmtime-{WASMTIME}/{}/{REVISION}", std::env::consts::ARCH)
+}
+
 /// What decides what a program computes, and how fast.
-fn base_config() -> Config {
+fn base_config(interrupt: Interrupt) -> Config {
     let mut config = Config::new();
     config
-        .epoch_interruption(true)
+        .epoch_interruption(interrupt == Interrupt::Checks)
         .max_wasm_stack(WASM_STACK_BYTES)
         .wasm_relaxed_simd(true)
         .relaxed_simd_deterministic(true)
@@ -185,7 +229,7 @@ fn base_config() -> Config {
     config
 }
 
-fn pooled_config(threads: usize) -> Config {
+fn pooled_config(threads: usize, interrupt: Interrupt) -> Config {
     let instances = u32::try_from(threads + SPARE_INSTANCES).unwrap_or(u32::MAX);
     let keep = if PoolingAllocationConfig::is_pagemap_scan_available() { KEEP_RESIDENT_BYTES } else { 0 };
     let mut pool = PoolingAllocationConfig::new();
@@ -201,20 +245,26 @@ fn pooled_config(threads: usize) -> Config {
         .table_keep_resident(keep)
         .max_unused_warm_slots(u32::try_from(threads).unwrap_or(u32::MAX))
         .pagemap_scan(Enabled::Auto);
-    let mut config = base_config();
+    let mut config = base_config(interrupt);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }
 
 /// Turns the epoch while guests run, and sleeps while none does.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Pulse {
     running: AtomicUsize,
     asleep: AtomicBool,
     quit: AtomicBool,
+    /// To be called at each turn: one entry a running guest without checks.
+    watched: Mutex<Vec<OnTurn>>,
 }
 
 impl Pulse {
+    fn watched(&self) -> MutexGuard<'_, Vec<OnTurn>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tick(&self, engine: &wasmtime::Engine) {
         let mut idle = 0;
         while !self.quit.load(Ordering::SeqCst) {
@@ -235,17 +285,25 @@ impl Pulse {
             } else {
                 idle = 0;
                 engine.increment_epoch();
+                let watched = self.watched().clone();
+                watched.iter().for_each(|on_turn| on_turn());
             }
         }
     }
 }
 
 /// While it lives, the epoch turns.
-pub(crate) struct Running<'a>(&'a Pulse);
+pub(crate) struct Running<'a> {
+    pulse: &'a Pulse,
+    on_turn: Option<OnTurn>,
+}
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::SeqCst);
+        if let Some(on_turn) = &self.on_turn {
+            self.pulse.watched().retain(|other| !Arc::ptr_eq(other, on_turn));
+        }
+        self.pulse.running.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -262,7 +320,7 @@ mod tests {
 
     #[test]
     fn this_machine_pools() -> Result<(), EngineError> {
-        let engine = Engine::new(EngineConfig { threads: 1, memory_bytes: FOUR_GIB })?;
+        let engine = Engine::new(EngineConfig { threads: 1, ..EngineConfig::default() })?;
         assert!(!engine.allocator().is_empty());
         if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
             assert!(engine.allocator().starts_with("pooled"), "{}", engine.allocator());

@@ -17,6 +17,12 @@ pub enum EngineError {
         /// What it said.
         message: String,
     },
+    /// Compiled programs cannot be kept.
+    #[error("cannot keep compiled programs in {message}")]
+    Cache {
+        /// Where, and what is in the way.
+        message: String,
+    },
     /// The operating system gave no thread.
     #[error("cannot start a worker thread: {message}")]
     Thread {
@@ -33,6 +39,7 @@ impl EngineError {
             EngineError::Config { .. } => {
                 "an engine reserves much address space (not memory): look for a low `ulimit -v` or vm.max_map_count"
             }
+            EngineError::Cache { .. } => "make room there, or name another folder with --home",
             EngineError::Thread { .. } => "too many threads here: look for a low `ulimit -u`, or use fewer --cpus",
         }
     }
@@ -85,6 +92,12 @@ pub enum ProgramError {
         /// What the compiler said.
         message: String,
     },
+    /// This machine cannot compile it, whatever it is: a full disk, no process to be had.
+    #[error("{message}")]
+    Host {
+        /// What was in the way.
+        message: String,
+    },
     /// This worker holds too many programs already.
     #[error("{most} programs are loaded already")]
     TooMany {
@@ -115,6 +128,7 @@ impl ProgramError {
             ProgramError::Compile { .. } => {
                 "threads, 64-bit memory, several memories, exceptions and garbage collection are not offered"
             }
+            ProgramError::Host { .. } => "look at this machine's disk, memory and limits (`ulimit -a`)",
             ProgramError::TooMany { .. } => "wait until other jobs are done",
         }
     }

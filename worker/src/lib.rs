@@ -12,13 +12,17 @@ mod limits;
 mod message;
 mod meter;
 mod pool;
+#[cfg(unix)]
+pub mod process;
 mod program;
 mod sandbox;
+mod workers;
 
-pub use engine::{Engine, EngineConfig, TURN};
+pub use engine::{Engine, EngineConfig, Interrupt, TURN, tag};
 pub use error::{EngineError, Failure, ProgramError, STDERR_BYTES, TEXT_BYTES};
 pub use limits::StopFlag;
 pub use message::{Chunk, ProgramId, Report, Request};
 pub use pool::Pool;
 pub use program::{Outcome, PROGRAM_BYTES, Program};
 pub use sandbox::{ChunkSpec, JobSpec, Role};
+pub use workers::{Sandbox, Workers};

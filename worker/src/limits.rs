@@ -109,13 +109,15 @@ pub(crate) fn is_of_the_system(error: &wasmtime::Error) -> bool {
     cause.is::<std::io::Error>()
 }
 
+/// Called whenever the epoch turns while a chunk runs.
+pub(crate) type OnTurn = Arc<dyn Fn() + Send + Sync>;
+
 /// What is looked at each time the epoch turns while a chunk runs.
 pub(crate) struct Watch {
     pub(crate) stop: StopFlag,
     /// When its time is over; none for a streaming run, which waits for its input.
     pub(crate) deadline: Option<Instant>,
-    /// Called on the running thread at each turn.
-    pub(crate) on_turn: Option<Arc<dyn Fn() + Send + Sync>>,
+    pub(crate) on_turn: Option<OnTurn>,
 }
 
 impl Watch {

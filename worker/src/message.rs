@@ -72,8 +72,6 @@ pub enum Report {
     Loaded {
         /// Its name.
         program: ProgramId,
-        /// Whether it can fold the outputs ([`declares_reduce`](crate::Program::declares_reduce)).
-        reduces: bool,
     },
     /// A program cannot be run here. It is forgotten, and what waited for it has failed as `NotLoaded`.
     Refused {

@@ -15,18 +15,18 @@ use bytes::Bytes;
 
 use crate::engine::Engine;
 use crate::error::{EngineError, Failure, ProgramError, bounded};
-use crate::limits::StopFlag;
+use crate::limits::{OnTurn, StopFlag};
 use crate::message::{Chunk, ProgramId, Report, Request};
 use crate::meter::{Meter, Spent};
 use crate::program::Program;
 use crate::sandbox::{ChunkSpec, JobSpec, Role};
 
 /// The most programs that are loaded or being compiled.
-const PROGRAMS: usize = 256;
+pub(crate) const PROGRAMS: usize = 256;
 /// The most jobs that are known.
-const JOBS: usize = 65_536;
+pub(crate) const JOBS: usize = 65_536;
 /// The most chunks that wait.
-const QUEUED: usize = 1 << 20;
+pub(crate) const QUEUED: usize = 1 << 20;
 /// Reports that are gathered at most, and for how long while chunks finish.
 const REPORTS: usize = 256;
 const REPORT_EVERY: Duration = Duration::from_millis(1);
@@ -36,7 +36,8 @@ const STACK_BYTES: usize = 8 << 20;
 /// Threads that run chunks. When it is dropped, what waits is forgotten and what runs is stopped.
 pub struct Pool {
     shared: Arc<Shared>,
-    compiler: SyncSender<(ProgramId, Bytes)>,
+    /// None where the only program there will be is compiled already.
+    compiler: Option<SyncSender<(ProgramId, Bytes)>>,
 }
 
 struct Shared {
@@ -110,14 +111,7 @@ impl Pool {
         threads: usize,
         report: impl Fn(Vec<Report>) + Send + Sync + 'static,
     ) -> Result<Pool, EngineError> {
-        let threads = threads.max(1);
-        let shared = Arc::new(Shared {
-            engine,
-            threads: rayon_pool("essaim-run", threads)?,
-            queue: Mutex::new(Queue { running: vec![None; threads], ..Queue::default() }),
-            stops: (0..threads).map(|_| StopFlag::default()).collect(),
-            report: Box::new(report),
-        });
+        let shared = Shared::new(engine, threads, report)?;
         let (compiler, programs) = sync_channel(PROGRAMS);
         std::thread::Builder::new()
             .name("essaim-compile".to_owned())
@@ -126,7 +120,20 @@ impl Pool {
                 move || shared.compile_all(&programs)
             })
             .map_err(|e| EngineError::Thread { message: bounded(e) })?;
-        Ok(Pool { shared, compiler })
+        Ok(Pool { shared, compiler: Some(compiler) })
+    }
+
+    /// One thread for one program, which is compiled already. After this no thread is made.
+    pub(crate) fn of_one(
+        engine: Engine,
+        id: ProgramId,
+        program: &Program,
+        report: impl Fn(Vec<Report>) + Send + Sync + 'static,
+    ) -> Result<Pool, EngineError> {
+        let shared = Shared::new(engine, 1, report)?;
+        let loading = Loading { program: Some(program.clone()), open: true, held: Vec::new() };
+        shared.queue().programs.insert(id, loading);
+        Ok(Pool { shared, compiler: None })
     }
 
     /// Takes a request. It waits for a short lock and for `report` at most; all answers come as reports.
@@ -153,9 +160,10 @@ impl Pool {
         let mut queue = self.shared.queue();
         let answer = match queue.programs.get(&program) {
             Some(Loading { program: None, .. }) => return,
-            Some(Loading { program: Some(ready), .. }) => Report::Loaded { program, reduces: ready.declares_reduce() },
+            Some(Loading { program: Some(_), .. }) => Report::Loaded { program },
             None => {
-                if queue.programs.len() < PROGRAMS && self.compiler.try_send((program, bytes)).is_ok() {
+                let send = |compiler: &SyncSender<_>| compiler.try_send((program, bytes)).is_ok();
+                if queue.programs.len() < PROGRAMS && self.compiler.as_ref().is_some_and(send) {
                     queue.programs.insert(program, Loading::default());
                     return;
                 }
@@ -188,6 +196,21 @@ impl fmt::Debug for Pool {
 }
 
 impl Shared {
+    fn new(
+        engine: Engine,
+        threads: usize,
+        report: impl Fn(Vec<Report>) + Send + Sync + 'static,
+    ) -> Result<Arc<Shared>, EngineError> {
+        let threads = threads.max(1);
+        Ok(Arc::new(Shared {
+            engine,
+            threads: rayon_pool("essaim-run", threads)?,
+            queue: Mutex::new(Queue { running: vec![None; threads], ..Queue::default() }),
+            stops: (0..threads).map(|_| StopFlag::default()).collect(),
+            report: Box::new(report),
+        }))
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -312,7 +335,7 @@ impl Shared {
             // Forgotten, or forgotten and loaded again.
             _ => return,
         }
-        (self.report)(vec![Report::Loaded { program, reduces: ready.declares_reduce() }]);
+        (self.report)(vec![Report::Loaded { program }]);
         let mut queue = self.queue();
         let Some(loading) = queue.programs.get_mut(&program).filter(|loading| loading.program.is_some()) else {
             return;
@@ -331,7 +354,7 @@ impl Shared {
             return;
         };
         let outbox = Arc::new(Outbox { shared: self.clone(), pending: Mutex::default() });
-        let on_turn: Arc<dyn Fn() + Send + Sync> = {
+        let on_turn: OnTurn = {
             let outbox = outbox.clone();
             Arc::new(move || outbox.turn())
         };

@@ -12,9 +12,9 @@ use wasmtime::{
     ExternType, InstancePre, Module, ModuleExport, Store, Trap, UnknownImportError, UpdateDeadline, WasmBacktrace,
 };
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Interrupt};
 use crate::error::{Failure, ProgramError, bounded};
-use crate::limits::{Breach, StopFlag, Watch, is_of_the_system};
+use crate::limits::{Breach, OnTurn, StopFlag, Watch, is_of_the_system};
 use crate::meter::Meter;
 use crate::sandbox::{ChunkSpec, Guest, JobSpec, Sink, Source, Stdio};
 
@@ -53,14 +53,24 @@ impl Program {
         }
         let binary = to_binary(bytes)?;
         let module = Module::from_binary(&engine.0.wasmtime, &binary).map_err(compile_error)?;
-        let pre = engine.0.linker.instantiate_pre(&module).map_err(link_error)?;
+        let reduces = custom_section(&binary, SECTION)
+            .is_some_and(|payload| payload.windows(REDUCE.len()).any(|window| window == REDUCE));
+        Program::link(engine, &module, reduces)
+    }
+
+    /// The compiled form, to be run by another process with an engine of the same configuration.
+    pub(crate) fn serialize(&self) -> Result<Vec<u8>, ProgramError> {
+        self.pre.module().serialize().map_err(compile_error)
+    }
+
+    /// A program of a module of this engine.
+    pub(crate) fn link(engine: &Engine, module: &Module, reduces: bool) -> Result<Program, ProgramError> {
+        let pre = engine.0.linker.instantiate_pre(module).map_err(link_error)?;
         match module.get_export(START) {
             Some(ExternType::Func(f)) if f.params().len() == 0 && f.results().len() == 0 => {}
             _ => return Err(ProgramError::NoStart),
         }
         let start = module.get_export_index(START).ok_or(ProgramError::NoStart)?;
-        let reduces = custom_section(&binary, SECTION)
-            .is_some_and(|payload| payload.windows(REDUCE.len()).any(|window| window == REDUCE));
         Ok(Program { engine: engine.clone(), pre, start, reduces })
     }
 
@@ -91,7 +101,7 @@ impl Program {
         }
     }
 
-    /// As [`Program::run`], unmetered: the output and the end of stderr. `on_turn` is called on this thread
+    /// As [`Program::run`], unmetered: the output and the end of stderr. `on_turn` is called
     /// whenever the epoch turns meanwhile.
     pub(crate) fn execute(
         &self,
@@ -99,7 +109,7 @@ impl Program {
         chunk: ChunkSpec,
         stdin: Bytes,
         stop: &StopFlag,
-        on_turn: Option<Arc<dyn Fn() + Send + Sync>>,
+        on_turn: Option<OnTurn>,
     ) -> Result<(Bytes, String), Failure> {
         let sink = Sink::Buffer { bytes: Vec::new(), most: job.limits.output_bytes };
         let stdio = Stdio::new(Source::Bytes(stdin), sink);
@@ -162,13 +172,15 @@ impl Program {
         store.limiter(|guest| &mut guest.memory);
         // A guest may hand the host all its memory, and a list of its parts: it is copied in bounded pieces.
         store.set_hostcall_fuel(usize::try_from(job.limits.memory_bytes.saturating_mul(2)).unwrap_or(usize::MAX));
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|store| {
-            store.data().watch.look().map_err(wasmtime::Error::new)?;
-            Ok(UpdateDeadline::Continue(1))
-        });
+        if inner.interrupt == Interrupt::Checks {
+            store.set_epoch_deadline(1);
+            store.epoch_deadline_callback(|store| {
+                store.data().watch.look().map_err(wasmtime::Error::new)?;
+                Ok(UpdateDeadline::Continue(1))
+            });
+        }
 
-        let _running = self.engine.enter();
+        let _running = self.engine.enter(store.data().watch.on_turn.clone().as_ref());
         let result = (|| {
             let instance = self.pre.instantiate(&mut store)?;
             let start = instance.get_module_export(&mut store, &self.start).and_then(wasmtime::Extern::into_func);

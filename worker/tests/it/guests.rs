@@ -8,7 +8,7 @@ use essaim_worker::{ChunkSpec, Engine, EngineConfig, Failure, JobSpec, Program, 
 
 pub fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    ENGINE.get_or_init(|| Engine::new(EngineConfig { threads: 4, memory_bytes: 1 << 32 }).unwrap())
+    ENGINE.get_or_init(|| Engine::new(EngineConfig { threads: 4, ..EngineConfig::default() }).unwrap())
 }
 
 pub fn load(wat: &str) -> Program {

@@ -77,7 +77,7 @@ fn a_thousand_chunks_report_exactly_once() {
     harness.load(1, &echo(), job());
     // Some before the program is compiled, some after.
     harness.run(1, 0..300);
-    harness.wait_for(|report| *report == Report::Loaded { program: program(1), reduces: false });
+    harness.wait_for(|report| *report == Report::Loaded { program: program(1) });
     for batch in 3..10 {
         harness.run(1, batch * 100..(batch + 1) * 100);
     }
@@ -159,7 +159,7 @@ fn stopping_a_running_and_a_queued_chunk() {
     harness.load(2, &spin(), limits(|l| l.millis = 100));
     harness.load(3, &echo(), job());
     for program in 1..=3 {
-        harness.wait_for(|report| *report == Report::Loaded { program: self::program(program), reduces: false });
+        harness.wait_for(|report| *report == Report::Loaded { program: self::program(program) });
     }
     harness.run(1, [1, 2]);
     harness.run(2, [3]);
@@ -198,7 +198,7 @@ fn a_program_loads_once_and_can_be_forgotten() {
     harness.wait_for(|report| matches!(report, Report::Loaded { .. }));
     // Known already: the bytes are not looked at.
     harness.pool.submit(Request::Load { program: program(1), bytes: Bytes::from_static(b"rubbish") });
-    assert_eq!(harness.next(), Report::Loaded { program: program(1), reduces: false });
+    assert_eq!(harness.next(), Report::Loaded { program: program(1) });
     harness.pool.submit(Request::ForgetProgram { program: program(1) });
     harness.run(1, [1]);
     assert!(matches!(harness.next(), Report::Failed { ticket: 1, failure: Failure::NotLoaded, .. }));
@@ -217,7 +217,7 @@ fn what_is_said_of_a_program_holds_when_it_is_heard() {
     for round in 0..50 {
         harness.load(1, &echo(), job());
         harness.run(1, [round]);
-        let loaded = Report::Loaded { program: program(1), reduces: false };
+        let loaded = Report::Loaded { program: program(1) };
         assert_eq!(harness.next(), loaded);
         harness.load(1, &echo(), job());
         let (mut again, mut finished) = (false, false);

@@ -125,7 +125,7 @@ fn a_huge_initial_memory() {
 
 #[test]
 fn this_machines_own_limit_is_no_verdict_on_the_chunk() {
-    let engine = Engine::new(EngineConfig { threads: 1, memory_bytes: 4 << 20 }).unwrap();
+    let engine = Engine::new(EngineConfig { threads: 1, memory_bytes: 4 << 20, ..EngineConfig::default() }).unwrap();
     let grow = engine.load(start("1", "(drop (memory.grow (i32.const 100)))").as_bytes()).unwrap();
     let failure = run(&grow, &job(), "").unwrap_err();
     assert_eq!(failure, Failure::HostMemory { bytes: 4 << 20 });

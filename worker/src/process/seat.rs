@@ -1,0 +1,361 @@
+//! One process and the thread that looks after it: starts it, feeds it, listens to it, ends it when a chunk is over
+//! its time, and starts it again when it is dead.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use super::child::{self, UNREADABLE, Word};
+use super::frame::{self, Reader};
+use super::supervise::{Batch, Item, Shared, failed};
+use crate::error::{Failure, bounded};
+use crate::message::{ProgramId, Report, Request};
+
+/// How long a process may take to be ready.
+const START_WITHIN: Duration = Duration::from_secs(30);
+/// How long, on the processor, it may say nothing while it has something to run. It says what it runs after 10 ms.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long, by the wall, it may use no processor while it has something to run and is not stopped.
+const STUCK: Duration = Duration::from_secs(60);
+/// The longest time between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+/// What a chunk may have run before its process said that it had started.
+const BEFORE_SAID: Duration = Duration::from_millis(10);
+/// A chunk that takes less is short: the next ones are sent before it has been run.
+const SHORT_MICROS: u64 = 1_000;
+/// A pause after a process could not be started.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Jobs that a process may know before those are forgotten that are not under way.
+const KNOWN_JOBS: usize = 64;
+
+/// A process that runs.
+struct Process {
+    pid: u32,
+    program: ProgramId,
+    node: Reader<UnixStream>,
+    jobs: HashSet<u64>,
+    since: Instant,
+    /// What a chunk took lately, microseconds.
+    micros: u64,
+    used: Used,
+    /// The chunk that has started, and what the process had used when it did.
+    started: Option<(u64, Duration, Duration)>,
+}
+
+/// What a process had used of the processor, and when that was seen.
+struct Used {
+    cpu: Duration,
+    at: Instant,
+    /// By the time that it was heard last; none if that is since it was looked at.
+    heard: Option<Duration>,
+}
+
+/// What a seat does until all is over.
+pub(super) fn serve(shared: &Shared, seat: usize) {
+    let mut process: Option<Process> = None;
+    loop {
+        let (program, since, micros) =
+            process.as_ref().map_or((None, Instant::now(), 0), |p| (Some(p.program), p.since, p.micros));
+        let Some(batch) = shared.take(seat, program, since, micros) else { break };
+        if program != Some(batch.program) {
+            process = None;
+            bury(shared, seat);
+            match start(shared, seat, &batch) {
+                Ok(started) => process = Some(started),
+                Err(why) => {
+                    refuse(shared, seat, &why);
+                    std::thread::sleep(PAUSE);
+                    continue;
+                }
+            }
+        }
+        if let Some(running) = &mut process
+            && let Err(error) = give(running, batch).and_then(|()| attend(shared, seat, running))
+        {
+            let program = running.program;
+            autopsy(shared, seat, program, &error);
+            process = None;
+        }
+    }
+    bury(shared, seat);
+}
+
+/// Starts a process for a program; returns when it has given up its rights.
+fn start(shared: &Shared, seat: usize, batch: &Batch) -> Result<Process, String> {
+    let cannot = |error: io::Error| format!("a sandbox process cannot be started: {error}");
+    let (ours, theirs) = UnixStream::pair().map_err(cannot)?;
+    let words = [child::RUN.to_owned(), shared.config.memory_bytes.to_string()];
+    let mut command = shared.config.launch.command(&words);
+    let compiled = batch.compiled.try_clone().map_err(cannot)?;
+    let child = command.stdin(OwnedFd::from(theirs)).stdout(compiled).spawn().map_err(cannot)?;
+    // The command holds their end of the socket: without it, the end of the child is the end of the stream.
+    drop(command);
+    let pid = child.id();
+    let mut node = Reader::new(ours);
+    node.get_ref().set_read_timeout(Some(START_WITHIN)).map_err(cannot)?;
+    let first = node.next::<Word>();
+    match first {
+        Ok(Word::Ready) => {}
+        other => {
+            let status = end(child);
+            if let Ok(Word::Broken(why)) = other {
+                if why.starts_with(UNREADABLE) {
+                    shared.cache.remove(batch.program);
+                }
+                return Err(format!("a sandbox process cannot be started: {}", bounded(why)));
+            }
+            return Err(format!("a sandbox process cannot be started: it {}", how(status)));
+        }
+    }
+    shared.queue().seats[seat].sit(child);
+    let used = Used { cpu: cpu_time(pid), at: Instant::now(), heard: None };
+    let (program, jobs) = (batch.program, HashSet::new());
+    Ok(Process { pid, program, node, jobs, since: Instant::now(), micros: 0, used, started: None })
+}
+
+/// Hands chunks to a process.
+fn give(process: &mut Process, batch: Batch) -> io::Result<()> {
+    let Batch { job, spec, role, chunks, .. } = batch;
+    let say = |request: &Request| frame::write(process.node.get_ref(), request);
+    if !process.jobs.contains(&job) {
+        if process.jobs.len() >= KNOWN_JOBS {
+            process.jobs.drain().try_for_each(|job| say(&Request::ForgetJob { job }))?;
+        }
+        say(&Request::Job { job, program: child::PROGRAM, spec: (*spec).clone() })?;
+        process.jobs.insert(job);
+    }
+    say(&Request::Run { job, role, chunks })
+}
+
+/// Listens to a process until it has answered all it was given.
+fn attend(shared: &Shared, seat: usize, process: &mut Process) -> io::Result<()> {
+    let mut look = LOOK;
+    (process.used.at, process.used.heard) = (Instant::now(), None);
+    loop {
+        process.node.get_ref().set_read_timeout(Some(frame::limit(look)))?;
+        match process.node.next::<Word>() {
+            Ok(Word::Reports(reports)) => {
+                process.used.heard = None;
+                let left = hear(shared, seat, process, reports)?;
+                if left == 0 {
+                    return Ok(());
+                }
+                // Short ones are given before the last ones have been run.
+                let short = process.started.is_none() && (1..SHORT_MICROS).contains(&process.micros);
+                if short && left as u64 * process.micros < SHORT_MICROS {
+                    let more = shared.take_more(seat, process.program, process.since, process.micros);
+                    more.map_or(Ok(()), |batch| give(process, batch))?;
+                }
+                if process.started.is_none() {
+                    continue;
+                }
+            }
+            Ok(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "out of turn")),
+            Err(error) if frame::is_timeout(&error) => {}
+            Err(error) => return Err(error),
+        }
+        look = check(shared, seat, process);
+    }
+}
+
+/// Passes on what a process has said; the answer is how much it has not answered.
+fn hear(shared: &Shared, seat: usize, process: &mut Process, reports: Vec<Report>) -> io::Result<usize> {
+    let mut told = Vec::with_capacity(reports.len());
+    let mut back = Vec::new();
+    let mut recall = Vec::new();
+    let mut queue = shared.queue();
+    let chair = &mut queue.seats[seat];
+    for report in reports {
+        let ticket = match report {
+            Report::Started { ticket } | Report::Finished { ticket, .. } | Report::Failed { ticket, .. } => ticket,
+            // It has nothing to say of programs.
+            Report::Loaded { .. } | Report::Refused { .. } => continue,
+        };
+        let Some(at) = chair.window.iter().position(|item| item.chunk.ticket == ticket) else { continue };
+        if let Report::Started { .. } = report {
+            let limit = Duration::from_millis(chair.window[at].spec.limits.millis);
+            let base = cpu_time(process.pid).saturating_sub(BEFORE_SAID);
+            process.started = Some((ticket, base, limit));
+            chair.started = Some(ticket);
+            if chair.unwanted.contains(&ticket) {
+                chair.doom(ticket, Failure::Stopped);
+            }
+            // What stands behind it need not wait for it.
+            let behind = chair.window.iter().map(|item| item.chunk.ticket).filter(|other| *other != ticket);
+            recall.extend(behind.filter(|other| !chair.recalled.contains(other)));
+            chair.recalled.extend(&recall);
+            told.push(report);
+            continue;
+        }
+        let Some(item) = chair.window.remove(at) else { continue };
+        if chair.started == Some(ticket) {
+            (chair.started, process.started) = (None, None);
+        }
+        let recalled = chair.recalled.remove(&ticket);
+        let unwanted = chair.unwanted.remove(&ticket);
+        if unwanted {
+            told.push(failed(ticket, Failure::Stopped));
+        } else if recalled && matches!(report, Report::Failed { failure: Failure::Stopped, .. }) {
+            back.push(item);
+        } else {
+            told.push(sound(process, &item, report));
+        }
+    }
+    let left = chair.window.len();
+    drop(queue);
+    if !back.is_empty() {
+        shared.give_back(process.program, back);
+    }
+    shared.report(told);
+    if !recall.is_empty() {
+        frame::write(process.node.get_ref(), &Request::Stop { tickets: recall })?;
+    }
+    Ok(left)
+}
+
+/// The report of a chunk that has ended, if it can be true.
+fn sound(process: &mut Process, item: &Item, report: Report) -> Report {
+    match report {
+        Report::Finished { ticket, output, .. } if output.len() as u64 > item.spec.limits.output_bytes => {
+            let message = format!("it gave {} bytes, more than it could", output.len());
+            failed(ticket, Failure::Internal { message })
+        }
+        Report::Finished { wall_micros, .. } => {
+            process.micros = if process.micros == 0 { wall_micros } else { (7 * process.micros + wall_micros) / 8 };
+            process.micros = process.micros.max(1);
+            report
+        }
+        other => other,
+    }
+}
+
+/// Ends the process if its chunk is over its time, or if it is not what it should be. The answer is when to look again.
+fn check(shared: &Shared, seat: usize, process: &mut Process) -> Duration {
+    let cpu = cpu_time(process.pid);
+    let mut queue = shared.queue();
+    let chair = &mut queue.seats[seat];
+    let Some(first) = chair.window.front().map(|item| item.chunk.ticket) else { return LOOK };
+    if cpu > process.used.cpu || !chair.lent {
+        (process.used.cpu, process.used.at) = (cpu, Instant::now());
+    }
+    let heard = *process.used.heard.get_or_insert(cpu);
+    let stuck = process.used.at.elapsed() >= STUCK;
+    if let Some((ticket, base, limit)) = process.started {
+        let ran = cpu.saturating_sub(base);
+        if ran >= limit {
+            let millis = limit.as_millis() as u64;
+            chair.doom(ticket, Failure::TimedOut { millis, stderr: String::new() });
+            return LOOK;
+        }
+        if !stuck {
+            return (limit - ran).min(LOOK);
+        }
+    }
+    let silent = process.started.is_none() && cpu.saturating_sub(heard) > SILENCE;
+    if silent || stuck {
+        let ticket = chair.started.unwrap_or(first);
+        chair.doom(ticket, Failure::Internal { message: "its sandbox process did not answer".to_owned() });
+    }
+    LOOK
+}
+
+/// Clears up after a process that is dead, or has said what makes no sense.
+fn autopsy(shared: &Shared, seat: usize, program: ProgramId, error: &io::Error) {
+    let mut queue = shared.queue();
+    let chair = &mut queue.seats[seat];
+    let status = chair.child.take().and_then(end);
+    let quit = queue.quit;
+    let chair = &mut queue.seats[seat];
+    let mut window: Vec<Item> = chair.window.drain(..).collect();
+    let (doomed, started) = (chair.doomed.take(), chair.started.take());
+    chair.recalled.clear();
+    let unwanted = std::mem::take(&mut chair.unwanted);
+    drop(queue);
+    if quit {
+        return;
+    }
+    let mut told = Vec::new();
+    let mut is_over = |ticket: u64, window: &mut Vec<Item>, failure: Failure| {
+        if let Some(at) = window.iter().position(|item| item.chunk.ticket == ticket) {
+            window.remove(at);
+            told.push(failed(ticket, failure));
+        }
+    };
+    for ticket in unwanted {
+        is_over(ticket, &mut window, Failure::Stopped);
+    }
+    if let Some((ticket, failure)) = doomed {
+        is_over(ticket, &mut window, failure);
+    } else {
+        let ended = matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+        );
+        let what = if ended { how(status) } else { format!("made no sense: {error}") };
+        let message = format!("its sandbox process {what}");
+        let culprit = started.or(window.first().filter(|_| window.len() == 1).map(|item| item.chunk.ticket));
+        match culprit {
+            Some(ticket) => is_over(ticket, &mut window, Failure::Internal { message }),
+            // One of them was it: each gets a process of its own to show it.
+            None => window.iter_mut().for_each(|item| item.alone = true),
+        }
+    }
+    shared.report(told);
+    if !window.is_empty() {
+        shared.give_back(program, window);
+    }
+}
+
+/// Says of what a seat was to run that it cannot be run here.
+fn refuse(shared: &Shared, seat: usize, why: &str) {
+    let window = std::mem::take(&mut shared.queue().seats[seat].window);
+    let failure = Failure::Internal { message: bounded(why) };
+    shared.report(window.into_iter().map(|item| failed(item.chunk.ticket, failure.clone())).collect());
+}
+
+/// Ends a process that has nothing to run.
+fn bury(shared: &Shared, seat: usize) {
+    let child = shared.queue().seats[seat].child.take();
+    child.map(end);
+}
+
+fn end(mut child: Child) -> Option<ExitStatus> {
+    // It may have ended by itself.
+    let _ = child.kill();
+    child.wait().ok()
+}
+
+/// How a process ended, in words.
+fn how(status: Option<ExitStatus>) -> String {
+    match status.and_then(|status| status.signal()) {
+        Some(libc::SIGSYS) => "was ended by the system, for a call that it is forbidden".to_owned(),
+        Some(libc::SIGKILL) => "was killed; the system may be out of memory".to_owned(),
+        Some(signal) => format!("was ended by signal {signal}"),
+        None => status.map_or("is gone".to_owned(), |status| format!("ended with {status}")),
+    }
+}
+
+/// Time that a process has spent on the processor, to 10 ms.
+#[cfg(target_os = "linux")]
+fn cpu_time(pid: u32) -> Duration {
+    let read = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name stands in parentheses and may have anything in it; of what follows, 12 and 13 are ticks.
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+        let mut ticks = || fields.next()?.parse::<u64>().ok();
+        let all = ticks()? + ticks()?;
+        Some(Duration::from_millis(all * 1_000 / rustix::param::clock_ticks_per_second().max(1)))
+    };
+    read().unwrap_or_default()
+}
+
+/// Elsewhere, time by the wall.
+#[cfg(not(target_os = "linux"))]
+fn cpu_time(_pid: u32) -> Duration {
+    static ORIGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    ORIGIN.get_or_init(Instant::now).elapsed()
+}
