@@ -1,0 +1,113 @@
+//! Programs that take more than they may: time, memory, stack, output, the compiler.
+
+use std::time::Duration;
+
+use essaim_worker::{Failure, PROGRAM_BYTES, ProgramError};
+
+use crate::corpus;
+use crate::node::{Node, limits};
+
+#[test]
+fn an_endless_loop_is_out_of_time() {
+    let mut node = Node::start();
+    let failure = node.attack(corpus::SPIN, limits(|l| l.millis = 300)).unwrap_err();
+    assert!(matches!(failure, Failure::TimedOut { millis: 300, .. }), "{failure:?}");
+}
+
+#[test]
+fn endless_recursion_is_out_of_stack() {
+    let failure = Node::start().attack(corpus::RECURSION, limits(|_| {})).unwrap_err();
+    assert!(matches!(failure, Failure::StackOverflow { .. }), "{failure:?}");
+}
+
+#[test]
+fn a_hoarder_gets_what_its_job_allows() {
+    let failure = Node::start().attack(corpus::HOARD, limits(|l| l.memory_bytes = 64 << 20)).unwrap_err();
+    assert!(matches!(failure, Failure::OutOfMemory { bytes, .. } if bytes == 64 << 20), "{failure:?}");
+}
+
+#[test]
+fn a_hoarder_gets_what_the_machine_gives_whatever_its_job_allows() {
+    let mut node = Node::with(|config| config.memory_bytes = 64 << 20);
+    let failure = node.attack(corpus::HOARD, limits(|l| l.memory_bytes = 3 << 30)).unwrap_err();
+    assert!(matches!(failure, Failure::HostMemory { .. }), "{failure:?}");
+}
+
+#[test]
+fn a_table_does_not_grow_for_ever() {
+    let failure = Node::start().attack(corpus::TABLES, limits(|_| {})).unwrap_err();
+    assert!(matches!(failure, Failure::Trap { .. }), "{failure:?}");
+}
+
+#[test]
+fn a_large_table_is_refused() {
+    let mut node = Node::start();
+    let error = node.load(corpus::LARGE_TABLE, limits(|_| {})).unwrap_err();
+    assert!(matches!(&error, ProgramError::Compile { message } if message.contains("table")), "{error:?}");
+    node.is_well();
+}
+
+#[test]
+fn a_flood_of_output_is_cut_off() {
+    let failure = Node::start().attack(&corpus::flood(1), limits(|l| l.output_bytes = 1 << 20)).unwrap_err();
+    assert!(matches!(failure, Failure::OutputTooLarge { bytes, .. } if bytes == 1 << 20), "{failure:?}");
+}
+
+#[test]
+fn a_flood_of_complaints_costs_its_own_time_only() {
+    let failure = Node::start().attack(&corpus::flood(2), limits(|l| l.millis = 300)).unwrap_err();
+    assert!(matches!(failure, Failure::TimedOut { .. }), "{failure:?}");
+}
+
+#[test]
+fn a_huge_program_is_refused() {
+    let mut node = Node::start();
+    let mut huge = b"\0asm\x01\0\0\0".to_vec();
+    huge.resize(PROGRAM_BYTES as usize + 1, 0);
+    let error = node.load(huge, limits(|_| {})).unwrap_err();
+    assert!(matches!(error, ProgramError::TooLarge { .. }), "{error:?}");
+    node.is_well();
+}
+
+#[test]
+fn a_program_that_takes_long_to_compile_is_refused_and_holds_up_nobody() {
+    let mut node = Node::with(|config| config.compile_within = Duration::from_secs(1));
+    let error = node.load(corpus::slow_to_compile(400, 400), limits(|_| {})).unwrap_err();
+    assert!(
+        matches!(&error, ProgramError::Compile { message } if message.contains("1 s on the processor")),
+        "{error:?}"
+    );
+    node.is_well();
+}
+
+#[test]
+fn a_program_with_blocks_in_blocks_is_run_or_refused() {
+    let mut node = Node::with(|config| config.compile_within = Duration::from_secs(3));
+    for depth in [1_000, 30_000, 1_000_000] {
+        match node.load(corpus::nested(depth), limits(|_| {})) {
+            Ok(job) => assert!(node.run(job, "").unwrap().is_empty()),
+            Err(error) => assert!(matches!(error, ProgramError::Compile { .. }), "{error:?}"),
+        }
+    }
+    node.is_well();
+}
+
+#[test]
+fn text_with_parentheses_in_parentheses_is_refused() {
+    let mut node = Node::start();
+    let text = format!("(module {} {})", "(".repeat(200_000), ")".repeat(200_000));
+    let error = node.load(text, limits(|_| {})).unwrap_err();
+    assert!(matches!(error, ProgramError::Wat { .. } | ProgramError::Compile { .. }), "{error:?}");
+    node.is_well();
+}
+
+#[test]
+fn what_stands_behind_a_chunk_that_is_ended_is_run_all_the_same() {
+    let mut node = Node::start();
+    let spin = node.load(corpus::SPIN, limits(|l| l.millis = 500)).unwrap();
+    let echo = node.load(include_str!("../it/guests/echo.wat"), limits(|_| {})).unwrap();
+    for round in 0..3 {
+        assert!(matches!(node.run(spin, ""), Err(Failure::TimedOut { .. })));
+        assert_eq!(node.run(echo, round.to_string()).unwrap(), format!("{round}\n"));
+    }
+}
