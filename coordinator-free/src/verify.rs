@@ -19,6 +19,8 @@ use crate::tally::Verdict;
 const CHECK_PATIENCE: Duration = Duration::from_secs(1);
 /// Of checks that are late so many are opened again at once as are run in this time, microseconds: asking takes longer.
 const AT_ONCE: u32 = 2_000;
+/// Who takes so many times as long for a slot is much slower.
+const MUCH_SLOWER: u32 = 4;
 /// Intervals of checks in one grant.
 const CHECK_SPANS: usize = 1_024;
 /// A peer outvoted so often, and more than once in so many agreements, is banned.
@@ -111,12 +113,21 @@ impl Member {
         given
     }
 
-    /// With nothing open, and an idle peer asking: the checks that have been out for longest are opened again; of
-    /// short ones so many that it need not ask for each.
+    /// With nothing open, and an idle peer asking: the checks that have been out for longest are opened again. Few at a
+    /// time, for whoever has them may be about to run them; but of those that a much slower peer has, as many as are
+    /// run here while it runs one.
     fn reopen_overdue(&mut self, asker: NodeId, load: &Load) {
-        let meanwhile = AT_ONCE.checked_div(load.slot_micros).unwrap_or(0);
-        let room = u32::from(load.threads).saturating_mul(meanwhile.saturating_add(1));
-        let idle = room.saturating_sub(load.queued + load.running) as usize;
+        let busy = (load.queued + load.running) as usize;
+        let meanwhile = |micros: u32| {
+            let each = micros.checked_div(load.slot_micros).unwrap_or(0).saturating_add(1);
+            u32::from(load.threads).saturating_mul(each) as usize
+        };
+        let few = meanwhile(AT_ONCE).saturating_sub(busy);
+        let many = |checker: &NodeId| {
+            let micros = self.peers.get(checker).map_or(0, |peer| peer.load.slot_micros);
+            let slower = micros / MUCH_SLOWER > load.slot_micros;
+            if slower { meanwhile(micros).saturating_sub(busy).max(few) } else { few }
+        };
         let patience = CHECK_PATIENCE + 2 * Duration::from_micros(u64::from(load.slot_micros));
         let Some(author) = &self.author else { return };
         let rows = self.config.rows;
@@ -124,11 +135,12 @@ impl Member {
         let late = |(slot, (checker, at)): &(&u32, &(NodeId, Duration))| {
             *checker != asker && self.now >= *at + patience && may(slot)
         };
-        let mut late: Vec<(Duration, u32)> = author.checks.iter().filter(late).map(|(s, (_, at))| (*at, *s)).collect();
+        let late = author.checks.iter().filter(late).map(|(slot, (checker, at))| (*at, *slot, many(checker)));
+        let mut late: Vec<(Duration, u32, usize)> = late.collect();
         late.sort_unstable();
-        for (_, slot) in late.into_iter().take(idle) {
-            self.open_again(slot);
-        }
+        let again = late.into_iter().enumerate().filter(|(rank, (.., most))| rank < most);
+        let again: Vec<u32> = again.map(|(_, (_, slot, _))| slot).collect();
+        again.into_iter().for_each(|slot| self.open_again(slot));
     }
 
     /// The idle do not ask where they know that nothing is open: what they could check is shown to them.
