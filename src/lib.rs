@@ -8,6 +8,7 @@
 
 pub mod blob;
 pub mod cli;
+pub mod control;
 pub mod net;
 pub mod peer;
 pub mod store;

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libp2p::Multiaddr;
 
 use super::sandbox::Kind;
 use crate::net::{AddrError, PeerAddr, SwarmName, parse_listen};
+use crate::peer::When;
 
 /// Run programs on every machine of a swarm. Nobody is in charge.
 #[derive(Debug, Parser)]
@@ -72,6 +73,14 @@ pub enum Command {
     Run(Box<Run>),
     /// List the peers that lend their cores
     Peers(Peers),
+    /// Say how the nodes do that lend this machine
+    Status,
+    /// Lend nothing until `resume`; what runs stands still
+    Pause,
+    /// Lend again what was lent before `pause`
+    Resume,
+    /// End what runs, hand back the rest, and leave the swarm
+    Finish,
 }
 
 /// Lend this machine's cores to the swarm until Ctrl-C.
@@ -83,9 +92,30 @@ pub struct Join {
     /// How many cores to lend [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub cpus: Option<u16>,
+    /// When to lend them: `idle` stops within a second while other programs use the cores
+    #[arg(long, value_name = "WHEN", default_value = "always")]
+    pub when: WhenArg,
     /// What contains the programs of others, beside WebAssembly
     #[arg(long, value_name = "KIND", default_value = "process")]
     pub sandbox: Kind,
+}
+
+/// When cores are lent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WhenArg {
+    /// At the lowest priority, whoever else uses the machine
+    Always,
+    /// Those that nobody else uses
+    Idle,
+}
+
+impl From<WhenArg> for When {
+    fn from(when: WhenArg) -> When {
+        match when {
+            WhenArg::Always => When::Always,
+            WhenArg::Idle => When::Idle,
+        }
+    }
 }
 
 /// List the peers that lend their cores, found through the DHT.

@@ -10,9 +10,12 @@ use super::args::{Global, Join, all_cpus};
 use super::fail::Fail;
 use super::sandbox;
 use super::say::{count, say};
-use crate::peer::{Config, Peer, Status};
+use crate::control::{self, Asked, Wish};
+use crate::peer::{Config, Peer, Status, When};
 use crate::store::Home;
 
+/// How long it takes at most until what the owner wants is so, or is not going to be.
+const SO_WITHIN: Duration = Duration::from_secs(1);
 /// Time between two lines on what is done, while something is.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -24,7 +27,7 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
     let cpus = join.cpus.unwrap_or_else(all_cpus);
     let home = home(global)?;
     let dir = home.dir().to_owned();
-    let peer = start(global, home, join.sandbox, cpus).await?;
+    let peer = start(global, home, join.sandbox, (cpus, join.when.into())).await?;
     let addresses: Vec<_> = peer.net().addresses().iter().map(ToString::to_string).collect();
     let node = peer.net().node();
     let words = format!(
@@ -43,7 +46,10 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
         "home": dir.to_string_lossy(),
     });
     say(global, words, "joined", fields);
-    let status = peer.status();
+    let hint = "make room there, or name another folder with --home DIR";
+    let mut wishes = control::listen(&dir)
+        .map_err(|e| Fail::new(format!("no socket for its owner in {}: {e}", dir.display()), hint))?;
+    let mut status = peer.status();
     let mut told = Status::default();
     let mut tell = tokio::time::interval(TELL_EVERY);
     let mut terminate = terminate();
@@ -56,10 +62,32 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
                 }
                 told = now;
             }
+            Some(Asked { wish, answer }) = wishes.recv() => {
+                if let Wish::Pause | Wish::Resume = wish {
+                    let paused = wish == Wish::Pause;
+                    peer.pause(paused);
+                    // It is so in a moment; unless others use the machine.
+                    let is_so = status.wait_for(|status| (status.lent == 0) == paused);
+                    let _ = tokio::time::timeout(SO_WITHIN, is_so).await;
+                }
+                let mut how = fields_of(&status.borrow());
+                how["peer"] = node.to_string().into();
+                how["swarm"] = global.swarm.to_string().into();
+                how["home"] = dir.to_string_lossy().into();
+                how["paused"] = peer.is_paused().into();
+                how["leaving"] = (wish == Wish::Finish).into();
+                // Whoever asked may have gone.
+                let _ = answer.send(how);
+                if wish == Wish::Finish {
+                    break;
+                }
+            }
             _ = tokio::signal::ctrl_c() => break,
             () = async { terminate.recv().await; } => break,
         }
     }
+    // What stands still could not be ended.
+    peer.pause(false);
     say(global, "essaim: leaving: what is running is ended first, what is not is handed back", "leaving", json!({}));
     let last = status.borrow().clone();
     tokio::select! {
@@ -83,8 +111,9 @@ fn line(status: &Status) -> String {
 }
 
 fn fields_of(status: &Status) -> serde_json::Value {
-    let jobs: Vec<_> = status.jobs.iter().map(|(name, held, running)| json!([name, held, running])).collect();
-    json!({ "connected": status.connected, "chunks_run": status.chunks_run, "chunks_failed": status.chunks_failed, "jobs": jobs })
+    let job = |(name, held, running): &(String, u64, u64)| json!({ "name": name, "held": held, "running": running });
+    let jobs: Vec<_> = status.jobs.iter().map(job).collect();
+    json!({ "cpus": status.cpus, "lent": status.lent, "connected": status.connected, "chunks_run": status.chunks_run, "chunks_failed": status.chunks_failed, "jobs": jobs })
 }
 
 /// The home that the person named, or the first free one.
@@ -103,7 +132,7 @@ pub fn home(global: &Global) -> Result<Home, Fail> {
 ///
 /// # Errors
 /// It cannot listen, or its home cannot be used.
-pub async fn start(global: &Global, home: Home, kind: sandbox::Kind, cpus: u16) -> Result<Peer, Fail> {
+pub async fn start(global: &Global, home: Home, kind: sandbox::Kind, (cpus, when): (u16, When)) -> Result<Peer, Fail> {
     let sandbox = sandbox::of(kind, &home, cpus)?;
     let config = Config {
         home,
@@ -113,6 +142,7 @@ pub async fn start(global: &Global, home: Home, kind: sandbox::Kind, cpus: u16) 
         mdns: !global.no_mdns,
         local_dir: local_dir(),
         cpus,
+        when,
         sandbox,
     };
     Peer::start(config).await.map_err(|e| Fail::of(&e, e.hint()))

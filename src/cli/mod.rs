@@ -5,6 +5,7 @@ mod build;
 mod fail;
 mod input;
 mod join;
+mod owner;
 mod peers;
 mod program;
 mod progress;
@@ -15,6 +16,8 @@ mod say;
 use std::process::ExitCode;
 
 pub use fail::Fail;
+
+use crate::control::Wish;
 
 /// Runs the command that the process was started with. The exit status is 0 only if all of it was done, 2 for a
 /// wrong use, 130 when the person broke it off, and 1 for everything else.
@@ -44,6 +47,10 @@ pub fn main() -> ExitCode {
             args::Command::Join(join) => join::join(&global, &join).await,
             args::Command::Run(run) => run::run(&global, *run).await,
             args::Command::Peers(peers) => peers::peers(&global, &peers).await,
+            args::Command::Status => owner::tell(&global, Wish::Status).await,
+            args::Command::Pause => owner::tell(&global, Wish::Pause).await,
+            args::Command::Resume => owner::tell(&global, Wish::Resume).await,
+            args::Command::Finish => owner::tell(&global, Wish::Finish).await,
         }
     });
     // A thread that waits for standard input would hold the process up for ever.

@@ -13,6 +13,7 @@ use super::join;
 use super::sandbox::Kind;
 use super::say::{count, say};
 use crate::net::Found;
+use crate::peer::When;
 
 /// Looks that bring nobody new before the list is taken for whole, and the pause between two.
 const QUIET_LOOKS: u32 = 2;
@@ -23,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// # Errors
 /// The node cannot start, or nobody was found.
 pub async fn peers(global: &Global, peers: &Peers) -> Result<(), Fail> {
-    let peer = join::start(global, join::home(global)?, Kind::Process, 0).await?;
+    let peer = join::start(global, join::home(global)?, Kind::Process, (0, When::Always)).await?;
     let until = Instant::now() + peers.within;
     let mut found: BTreeMap<_, Found> = BTreeMap::new();
     let mut quiet = 0;

@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::feed::{Feed, Feeding, Source, ticket};
+use super::governor::{Governor, When, watch_machine};
 use super::job::{AuthorSide, JobState, Own};
 use super::reports::{Done, Reporter};
 use super::wire::{ADDRESSES, ANNOUNCEMENT_BYTES, Announcement, Direct, Place};
@@ -70,6 +71,8 @@ pub struct Parts {
     pub blobs: Arc<Blobs>,
     pub sandbox: Sandbox,
     pub cpus: u16,
+    pub when: When,
+    pub paused: watch::Receiver<bool>,
     pub status: watch::Sender<Status>,
 }
 
@@ -81,6 +84,8 @@ pub struct Hive {
     engine_tag: String,
     pool: Arc<Workers>,
     cpus: u16,
+    /// How many of them are lent at this moment.
+    lent: watch::Receiver<u16>,
     status: watch::Sender<Status>,
     began: Instant,
     incarnation: u64,
@@ -103,10 +108,17 @@ pub struct Hive {
 
 impl Hive {
     pub fn new(parts: Parts) -> Result<Hive, EngineError> {
-        let Parts { net, keypair, blobs, sandbox, cpus, status } = parts;
+        let Parts { net, keypair, blobs, sandbox, cpus, when, paused, status } = parts;
         let engine_tag = sandbox.tag();
         let (reporter, reports) = Reporter::new(Arc::clone(&blobs));
         let pool = Arc::new(Workers::new(sandbox, move |reports| reporter.take(reports))?);
+        let lent = if cpus == 0 {
+            watch::channel(0).1
+        } else {
+            let governor = Governor::new(cpus, machine_cores(), when);
+            let watching = watch_machine(governor, Arc::clone(&pool), paused);
+            watching.map_err(|error| EngineError::Thread { message: error.to_string() })?
+        };
         let (lost_sender, lost) = mpsc::channel(1_024);
         let (inner_sender, inner) = mpsc::channel(1_024);
         // Any number that grows with every start serves; the clock is the one that survives a lost disk.
@@ -119,6 +131,7 @@ impl Hive {
             engine_tag,
             pool,
             cpus,
+            lent,
             status,
             began: Instant::now(),
             incarnation,
@@ -178,6 +191,7 @@ impl Hive {
                     }
                     None => return,
                 },
+                Ok(()) = self.lent.changed() => self.on_lent().await,
                 _ = announce.tick() => self.announce_all().await,
                 _ = seek.tick() => self.seek(),
                 _ = tell.tick() => self.tell(),
@@ -204,8 +218,8 @@ impl Hive {
             sysinfo::RefreshKind::nothing().with_memory(sysinfo::MemoryRefreshKind::nothing().with_ram()),
         );
         Advert {
-            cores_spare: self.cpus,
-            cores: std::thread::available_parallelism().map_or(1, |n| n.get().min(usize::from(u16::MAX)) as u16),
+            cores_spare: *self.lent.borrow(),
+            cores: machine_cores(),
             memory_bytes: system.map_or(0, |system| system.available_memory()),
             engine: self.engine_tag.clone(),
             rate_hint: 0,
@@ -341,10 +355,18 @@ impl Hive {
         self.share_threads();
     }
 
+    /// More or fewer cores are lent than before: others are to know it.
+    async fn on_lent(&mut self) {
+        let lent = *self.lent.borrow_and_update();
+        info!(lent, of = self.cpus, "cores lent");
+        self.share_threads();
+        self.net.advertise(self.advert()).await;
+    }
+
     /// Divides the threads over the jobs that they can work for.
     fn share_threads(&mut self) {
         let ready: Vec<JobId> = self.jobs.iter().filter(|(_, state)| state.ready).map(|(job, _)| *job).collect();
-        let share = (usize::from(self.cpus)).div_ceil(ready.len().max(1)) as u16;
+        let share = usize::from(*self.lent.borrow()).div_ceil(ready.len().max(1)) as u16;
         for job in ready {
             self.give(job, Input::Threads(share));
         }
@@ -669,8 +691,13 @@ impl Hive {
         });
         let jobs = jobs.collect();
         let (chunks_run, chunks_failed) = (self.chunks_run, self.chunks_failed);
-        self.status.send_replace(Status { connected, jobs, chunks_run, chunks_failed });
+        let (cpus, lent) = (self.cpus, *self.lent.borrow());
+        self.status.send_replace(Status { cpus, lent, connected, jobs, chunks_run, chunks_failed });
     }
+}
+
+fn machine_cores() -> u16 {
+    std::thread::available_parallelism().map_or(1, |n| n.get().min(usize::from(u16::MAX)) as u16)
 }
 
 /// The blob that a leaf names and this node keeps.

@@ -5,11 +5,13 @@
 //! `cpus > 0` lends them to every open job that it hears of; [`Peer::submit`] opens a job of its own.
 
 mod feed;
+mod governor;
 mod hive;
 mod job;
 mod reports;
 pub mod wire;
 
+pub use governor::When;
 pub use reports::note;
 
 use std::collections::BTreeMap;
@@ -50,6 +52,8 @@ pub struct Config {
     pub local_dir: Option<PathBuf>,
     /// How many threads it lends; 0: none.
     pub cpus: u16,
+    /// When it lends them.
+    pub when: When,
     /// What runs programs here.
     pub sandbox: Sandbox,
 }
@@ -187,6 +191,10 @@ pub struct Traffic {
 /// How a node does that lends its threads.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
+    /// Threads it lends at most.
+    pub cpus: u16,
+    /// Threads it lends at this moment.
+    pub lent: u16,
     /// Peers connected.
     pub connected: usize,
     /// Jobs it takes part in: name, chunks it holds, chunks that it is running.
@@ -205,6 +213,7 @@ pub struct Peer {
     blobs: Arc<Blobs>,
     commands: mpsc::Sender<hive::Command>,
     status: watch::Receiver<Status>,
+    paused: watch::Sender<bool>,
     hive: tokio::task::JoinHandle<()>,
 }
 
@@ -230,16 +239,19 @@ impl Peer {
         .await?;
         let (commands, incoming) = mpsc::channel(16);
         let (status, watching) = watch::channel(Status::default());
+        let (paused, pausing) = watch::channel(false);
         let hive = hive::Hive::new(hive::Parts {
             net: net.clone(),
             keypair: Keypair::from_seed(&seed),
             blobs: Arc::clone(&blobs),
             sandbox: config.sandbox,
             cpus: config.cpus,
+            when: config.when,
+            paused: pausing,
             status,
         })?;
         let hive = tokio::spawn(hive.run(events, incoming));
-        Ok(Peer { net, home: config.home, blobs, commands, status: watching, hive })
+        Ok(Peer { net, home: config.home, blobs, commands, status: watching, paused, hive })
     }
 
     /// The network, to ask for peers.
@@ -252,6 +264,17 @@ impl Peer {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// Lends nothing until further notice, or again what it may. What runs stands still meanwhile.
+    pub fn pause(&self, paused: bool) {
+        self.paused.send_replace(paused);
+    }
+
+    /// Whether it was paused.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        *self.paused.borrow()
     }
 
     /// Opens a job.

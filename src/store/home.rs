@@ -78,9 +78,7 @@ impl Home {
     /// # Errors
     /// As [`Home::open`], and [`HomeError::NoDefault`].
     pub fn open_default() -> Result<Home, HomeError> {
-        use etcetera::BaseStrategy;
-        let base = etcetera::choose_base_strategy().map_err(|_| HomeError::NoDefault)?;
-        let root = base.data_dir().join("essaim");
+        let root = Home::root()?;
         for slot in 1..=SLOTS {
             match Home::open(&root.join(slot.to_string())) {
                 Err(HomeError::InUse(_)) => {}
@@ -88,6 +86,21 @@ impl Home {
             }
         }
         Err(HomeError::InUse(root))
+    }
+
+    /// The default homes of this user that there are, used by a node or not.
+    ///
+    /// # Errors
+    /// [`HomeError::NoDefault`].
+    pub fn defaults() -> Result<Vec<PathBuf>, HomeError> {
+        let root = Home::root()?;
+        Ok((1..=SLOTS).map(|slot| root.join(slot.to_string())).filter(|home| home.is_dir()).collect())
+    }
+
+    fn root() -> Result<PathBuf, HomeError> {
+        use etcetera::BaseStrategy;
+        let base = etcetera::choose_base_strategy().map_err(|_| HomeError::NoDefault)?;
+        Ok(base.data_dir().join("essaim"))
     }
 
     /// The folder.

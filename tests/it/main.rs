@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod node;
+mod owner;
 
 mod finding;
 mod jobs;

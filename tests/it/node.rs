@@ -90,6 +90,28 @@ impl Worker {
         Worker { child, peer: text(&joined["peer"]), address: text(&joined["addresses"][0]), events }
     }
 
+    /// The states of the processes that run its chunks, as the system has them: `T` is stopped.
+    pub fn sandboxes(&self) -> Vec<char> {
+        let mut states = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+            let fields: Vec<&str> =
+                stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace().collect();
+            if let [state, parent, ..] = fields[..]
+                && parent == self.child.id().to_string()
+            {
+                states.extend(state.chars());
+            }
+        }
+        states
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ends(mut self) {
+        wait_for(&self.events, "left");
+        assert!(self.child.wait().unwrap().success());
+    }
+
     /// As `kill -9`.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -41,6 +41,26 @@ impl Workers {
         }
     }
 
+    /// Lets so many chunks run at the same time from now on, and stops the other processes where they are. Threads of
+    /// this process cannot be stopped.
+    pub fn lend(&self, cpus: usize) {
+        match self {
+            Workers::Threads(_) => {}
+            #[cfg(unix)]
+            Workers::Processes(processes) => processes.lend(cpus),
+        }
+    }
+
+    /// The numbers of the processes that run chunks.
+    #[must_use]
+    pub fn processes(&self) -> Vec<u32> {
+        match self {
+            Workers::Threads(_) => Vec::new(),
+            #[cfg(unix)]
+            Workers::Processes(processes) => processes.processes(),
+        }
+    }
+
     /// Takes a request. It waits for a short lock and for `report` at most; all answers come as reports.
     pub fn submit(&self, request: Request) {
         match self {

@@ -209,6 +209,12 @@ impl Processes {
         self.shared.changed.notify_all();
     }
 
+    /// The numbers of the processes that run chunks.
+    #[must_use]
+    pub fn processes(&self) -> Vec<u32> {
+        self.shared.queue().seats.iter().filter_map(|seat| Some(seat.child.as_ref()?.id())).collect()
+    }
+
     fn load(&self, program: ProgramId, bytes: Bytes) {
         let mut queue = self.shared.queue();
         let answer = match queue.programs.get(&program) {

@@ -1,0 +1,77 @@
+//! `essaim status`, `pause`, `resume` and `finish`: the owner of this machine speaks to the nodes that lend it.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::args::Global;
+use super::fail::Fail;
+use super::say::count;
+use crate::control::{self, Wish};
+use crate::store::Home;
+
+/// Tells the node in the home that was named, or all of this user's, what is wanted, and prints how each is then.
+///
+/// # Errors
+/// No node runs here, or one does not answer.
+pub async fn tell(global: &Global, wish: Wish) -> Result<(), Fail> {
+    let homes = match &global.home {
+        Some(dir) => vec![dir.clone()],
+        None => Home::defaults().map_err(|e| Fail::of(&e, e.hint()))?,
+    };
+    let mut answers = Vec::new();
+    for home in homes {
+        if let Some(answer) = control::ask(&home, wish).await.map_err(|error| deaf(&home, &error))? {
+            answers.push(answer);
+        }
+    }
+    if answers.is_empty() {
+        let hint = "`essaim join` starts one; if it was started with --home DIR, say the same here";
+        return Err(Fail::new("no node of yours lends this machine", hint));
+    }
+    let mut out = io::stdout().lock();
+    for answer in answers {
+        let line = if global.json { answer.to_string() } else { words(&answer) };
+        // Nobody reads any more.
+        if writeln!(out, "{line}").is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn deaf(home: &PathBuf, error: &io::Error) -> Fail {
+    let hint = "is it of another version of essaim, or stopped (Ctrl-Z)?";
+    Fail::new(format!("the node in {} does not answer: {error}", home.display()), hint)
+}
+
+/// How a node is, in words.
+fn words(answer: &Value) -> String {
+    let text = |name: &str| answer[name].as_str().unwrap_or("?").to_owned();
+    let number = |name: &str| answer[name].as_u64().unwrap_or(0);
+    let lends = if answer["leaving"] == true {
+        "is leaving: it ends what runs and hands back the rest".to_owned()
+    } else if answer["paused"] == true {
+        "is paused: `essaim resume` goes on".to_owned()
+    } else {
+        let (lent, cpus) = (number("lent"), number("cpus"));
+        let rest = if lent < cpus { " (others use the machine)" } else { "" };
+        format!("lends {lent} of {}{rest}", count(cpus, "core"))
+    };
+    let mut words = format!("peer {} {lends}", text("peer").chars().take(8).collect::<String>());
+    words += &format!(
+        "\n  swarm {}, {}, {} run, {} of them failed\n  home {}",
+        text("swarm"),
+        count(number("connected"), "peer"),
+        count(number("chunks_run"), "chunk"),
+        number("chunks_failed"),
+        text("home")
+    );
+    for job in answer["jobs"].as_array().into_iter().flatten() {
+        let number = |name: &str| job[name].as_u64().unwrap_or(0);
+        let name = job["name"].as_str().unwrap_or("?");
+        words += &format!("\n  job {name}: {} to do, {} running", count(number("held"), "chunk"), number("running"));
+    }
+    words
+}

@@ -1,0 +1,67 @@
+//! What the owner of a machine says to the node that lends it.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::node::{Worker, World, events, guest, run, wait_for};
+
+fn tell(world: &World, wish: &str, home: &std::path::Path) -> Value {
+    let mut command = world.bare(wish);
+    let ran = run(command.arg("--home").arg(home).arg("--json"), b"").well();
+    serde_json::from_slice(&ran.stdout).unwrap()
+}
+
+/// Looks again and again until it is so; a test fails if that takes for ever.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(120);
+    while !is_so() {
+        assert!(Instant::now() < end, "not within two minutes: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_paused_node_stands_still_and_a_resumed_one_ends_the_job() {
+    let world = World::new("owner");
+    let home = world.dir.path().join("worker");
+    let mut join = world.bare("join");
+    join.arg("--no-mdns").arg("--home").arg(&home);
+    let worker = Worker::start(join);
+    let values: Vec<String> = (0..30).map(|i| i.to_string()).collect();
+    let mut command = world.alone("run");
+    command.args(["--json", "--cpus", "0", "--peer", &worker.address]).arg(guest("slow")).arg(":::").args(&values);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let events = events(child.stderr.take().unwrap());
+    until("it runs something", || worker.sandboxes().iter().any(|state| *state == 'R'));
+
+    assert_eq!(tell(&world, "pause", &home)["paused"], true);
+    until("what runs stands still", || worker.sandboxes() == ['T']);
+    let before = tell(&world, "status", &home);
+    assert_eq!((&before["paused"], &before["lent"]), (&true.into(), &0.into()));
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(tell(&world, "status", &home)["chunks_run"], before["chunks_run"]);
+    assert!(child.try_wait().unwrap().is_none(), "the job has ended without anybody to run it");
+
+    let after = tell(&world, "resume", &home);
+    assert_eq!((&after["paused"], &after["lent"]), (&false.into(), &1.into()));
+    assert_eq!(wait_for(&events, "done")["chunks"], 30);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(tell(&world, "finish", &home)["leaving"], true);
+    worker.ends();
+}
+
+#[test]
+fn without_a_node_the_owner_is_told_so() {
+    let world = World::new("alone");
+    let output = Command::new(env!("CARGO_BIN_EXE_essaim"))
+        .args(["status", "--home"])
+        .arg(world.dir.path().join("nobody"))
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.contains("no node of yours") && stderr.contains("hint:"), "{stderr}");
+}
