@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libp2p::Multiaddr;
 
+use super::config::Config;
 use super::sandbox::Kind;
 use crate::net::{AddrError, PeerAddr, SwarmName, parse_listen};
 use crate::peer::When;
@@ -27,6 +28,7 @@ Examples:
   essaim run simulate.wasm ::: 1 2 3 4           one piece of work for each value
   essaim peers                                   who lends what
 
+What is always the same can stand in essaim.toml (`essaim config` shows it and says where).
 `essaim help run` says more. Options on this page go before or after the verb."
 )]
 pub struct Cli {
@@ -73,6 +75,8 @@ pub enum Command {
     Run(Box<Run>),
     /// List the peers that lend their cores
     Peers(Peers),
+    /// Say what is configured, and where: every option, its value and its origin
+    Config,
     /// Say how the nodes do that lend this machine
     Status,
     /// Lend nothing until `resume`; what runs stands still
@@ -197,14 +201,32 @@ pub struct Run {
     pub args: Vec<String>,
 }
 
+/// What the person wants.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The options of every command.
+    pub global: Global,
+    /// The verb, and its options.
+    pub command: Command,
+    /// What holds of all that can be configured, as a file.
+    pub configured: String,
+}
+
 /// Parses the words of the command line. `:::` and `--` are taken off first: what follows them is not for clap.
-pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<(Global, Command), clap::Error> {
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed, clap::Error> {
     let mut words: Vec<OsString> = words.into_iter().collect();
     let fence = |words: &[OsString], word: &str| words.iter().position(|w| w.as_os_str() == OsStr::new(word));
     let parameters = fence(&words, ":::").map(|at| words.split_off(at).split_off(1));
     let arguments = fence(&words, "--").map(|at| words.split_off(at).split_off(1));
     let mut command = Cli::command();
-    let mut matches = command.try_get_matches_from_mut(words)?;
+    let config = Config::read(&command).map_err(|error| command.error(ErrorKind::Io, error))?;
+    command = config.apply(command);
+    let usual = command.clone();
+    let mut matches = match command.try_get_matches_from_mut(words) {
+        Ok(matches) => matches,
+        Err(error) => return Err(config.blame(&mut command, error)),
+    };
+    let configured = config.show(&usual, &matches);
     let mut cli = Cli::from_arg_matches_mut(&mut matches)?;
     match &mut cli.command {
         Command::Run(run) => {
@@ -219,7 +241,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<(Global, Comma
         }
         _ => {}
     }
-    Ok((cli.global, cli.command))
+    Ok(Parsed { global: cli.global, command: cli.command, configured })
 }
 
 fn bytes(text: &str) -> Result<u64, String> {

@@ -2,6 +2,7 @@
 
 mod args;
 mod build;
+mod config;
 mod fail;
 mod input;
 mod join;
@@ -26,7 +27,7 @@ pub fn main() -> ExitCode {
     if let Some(status) = sandbox::is_one() {
         return status;
     }
-    let (global, command) = match args::parse(std::env::args_os()) {
+    let args::Parsed { global, command, configured } = match args::parse(std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(error) => {
             // Clap has its own exit status: 0 for --help, 2 for a wrong use.
@@ -47,6 +48,7 @@ pub fn main() -> ExitCode {
             args::Command::Join(join) => join::join(&global, &join).await,
             args::Command::Run(run) => run::run(&global, *run).await,
             args::Command::Peers(peers) => peers::peers(&global, &peers).await,
+            args::Command::Config => owner::show(&configured),
             args::Command::Status => owner::tell(&global, Wish::Status).await,
             args::Command::Pause => owner::tell(&global, Wish::Pause).await,
             args::Command::Resume => owner::tell(&global, Wish::Resume).await,

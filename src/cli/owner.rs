@@ -41,6 +41,15 @@ pub async fn tell(global: &Global, wish: Wish) -> Result<(), Fail> {
     Ok(())
 }
 
+/// Prints what holds of all that can be configured.
+///
+/// # Errors
+/// None that is worth a word: nobody reads any more.
+pub fn show(config: &str) -> Result<(), Fail> {
+    let _ = io::stdout().lock().write_all(config.as_bytes());
+    Ok(())
+}
+
 fn deaf(home: &PathBuf, error: &io::Error) -> Fail {
     let hint = "is it of another version of essaim, or stopped (Ctrl-Z)?";
     Fail::new(format!("the node in {} does not answer: {error}", home.display()), hint)

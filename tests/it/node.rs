@@ -60,6 +60,7 @@ impl World {
         let mut command = Command::new(env!("CARGO_BIN_EXE_essaim"));
         command.arg(verb).args(["--swarm", &self.swarm, "--listen", "/ip4/127.0.0.1/tcp/0"]);
         command.env("XDG_RUNTIME_DIR", self.dir.path()).env("XDG_DATA_HOME", self.dir.path().join("data"));
+        command.env("XDG_CONFIG_HOME", self.dir.path().join("config"));
         command.env_remove("ESSAIM_HOME").env_remove("ESSAIM_SWARM");
         command.stdin(Stdio::null());
         command

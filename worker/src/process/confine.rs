@@ -50,6 +50,11 @@ pub fn give_up_rights(purpose: Purpose) -> Result<(), String> {
             limit(Resource::Cpu, seconds)?;
         }
     }
+    // A session of its own: Ctrl-C is for the node, which ends what runs first. One that has one already keeps it.
+    let _ = rustix::process::setsid();
+    // Linux may divide the processor by session before it looks at priorities: so that of the session is lowered too.
+    #[cfg(target_os = "linux")]
+    let _ = std::fs::write("/proc/self/autogroup", "19");
     rustix::process::setpriority_process(None, 19).map_err(|error| format!("cannot lower its priority: {error}"))?;
     #[cfg(target_os = "linux")]
     {
