@@ -11,19 +11,30 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use essaim_jobs::Limits;
-use essaim_worker::{Chunk, Engine, EngineConfig, JobSpec, Pool, Report, Request, Role};
+use essaim_worker::process::{Launch, ProcessConfig};
+use essaim_worker::{Chunk, Engine, EngineConfig, JobSpec, Report, Request, Role, Sandbox, Workers};
 use serde_json::Value;
 
 const RUNS: usize = 5;
-const CHUNKS: u32 = 10_000;
+const CHUNKS: u32 = 20_000;
 const NOTHING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guests/nothing.wat");
 const ECHO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guests/echo.wat");
 
 fn main() {
     println!("{:<58} {:>9} {:>9} {:>9}", "", "min", "median", "max");
     for threads in [1, 2] {
-        let pool = PoolUnderTest::start(threads);
-        row(&format!("in process, {threads} thread(s), µs a chunk"), || pool.run());
+        let engine = Engine::new(EngineConfig { threads, ..EngineConfig::default() }).unwrap();
+        let under = Under::start(Sandbox::Threads(engine, threads));
+        row(&format!("in process, {threads} thread(s), µs a chunk"), || under.run().0);
+        row(&format!("in process, {threads} thread(s), µs of CPU a chunk"), || under.run().1);
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let launch = Launch { program: env!("CARGO_BIN_EXE_essaim").into(), words: vec!["sandbox-process".into()] };
+    for cpus in [1, 2] {
+        let config = ProcessConfig { cpus, ..ProcessConfig::new(launch.clone(), cache.path().to_owned()) };
+        let under = Under::start(Sandbox::Processes(config));
+        row(&format!("{cpus} sandbox process(es), µs a chunk"), || under.run().0);
+        row(&format!("{cpus} sandbox process(es), µs of CPU a chunk, both sides"), || under.run().1);
     }
     let swarm = Swarm::start();
     let mut wire = Vec::new();
@@ -63,37 +74,48 @@ fn row(name: &str, mut measure: impl FnMut() -> f64) {
     println!("{name:<58} {:>9.2} {middle:>9.2} {:>9.2}", all[0], all[RUNS - 1]);
 }
 
-struct PoolUnderTest {
-    pool: Pool,
+struct Under {
+    workers: Workers,
     finished: std::sync::mpsc::Receiver<usize>,
 }
 
-impl PoolUnderTest {
-    fn start(threads: usize) -> PoolUnderTest {
-        let engine = Engine::new(EngineConfig { threads, ..EngineConfig::default() }).unwrap();
+impl Under {
+    fn start(sandbox: Sandbox) -> Under {
         let (sender, finished) = sync_channel(100_000);
-        let pool = Pool::new(engine, threads, move |reports| {
+        let workers = Workers::new(sandbox, move |reports| {
             assert!(reports.iter().all(|report| !matches!(report, Report::Failed { .. } | Report::Refused { .. })));
             let ended = reports.iter().filter(|report| matches!(report, Report::Finished { .. })).count();
             sender.send(ended).unwrap();
         });
-        let pool = pool.unwrap();
+        let workers = workers.unwrap();
         let spec = JobSpec { argv: vec![], env: vec![], seed: [0; 32], limits: Limits::default() };
-        pool.submit(Request::Load { program: [1; 32], bytes: std::fs::read(NOTHING).unwrap().into() });
-        pool.submit(Request::Job { job: 1, program: [1; 32], spec });
-        PoolUnderTest { pool, finished }
+        workers.submit(Request::Load { program: [1; 32], bytes: std::fs::read(NOTHING).unwrap().into() });
+        workers.submit(Request::Job { job: 1, program: [1; 32], spec });
+        Under { workers, finished }
     }
 
-    /// Microseconds a chunk.
-    fn run(&self) -> f64 {
+    /// Microseconds a chunk: by the wall, and on the processor, here and in the sandbox.
+    fn run(&self) -> (f64, f64) {
         let chunks = (0..CHUNKS).map(|chunk| Chunk { ticket: u64::from(chunk), chunk, input: Bytes::new() });
-        let began = Instant::now();
-        self.pool.submit(Request::Run { job: 1, role: Role::Map, chunks: chunks.collect() });
+        let (began, before) = (Instant::now(), self.cpu_seconds());
+        self.workers.submit(Request::Run { job: 1, role: Role::Map, chunks: chunks.collect() });
         let mut left = CHUNKS as usize;
         while left > 0 {
             left -= self.finished.recv().unwrap();
         }
-        began.elapsed().as_secs_f64() * 1e6 / f64::from(CHUNKS)
+        let a_chunk = |seconds: f64| seconds * 1e6 / f64::from(CHUNKS);
+        (a_chunk(began.elapsed().as_secs_f64()), a_chunk(self.cpu_seconds() - before))
+    }
+
+    /// Of this process and those that it has.
+    fn cpu_seconds(&self) -> f64 {
+        let of = |pid: String| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace();
+            fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+        };
+        let children = self.workers.processes().into_iter().map(|pid| of(pid.to_string()));
+        children.sum::<f64>() + of("self".to_owned())
     }
 }
 

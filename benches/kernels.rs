@@ -1,0 +1,136 @@
+//! What a sandbox costs a program that computes: the same loops as machine code and as WebAssembly, on one thread, and
+//! on all of them. Medians of five, one table.
+//!
+//! `cargo bench --bench kernels`
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that fails should say where")]
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Instant;
+
+use bytes::Bytes;
+use essaim_kernels::{KERNELS, Kernel};
+use essaim_worker::process::{Launch, ProcessConfig};
+use essaim_worker::{Chunk, Engine, EngineConfig, JobSpec, Report, Request, Role, Sandbox, Workers};
+use rayon::prelude::*;
+
+const RUNS: usize = 5;
+/// Chunks for each thread, where all threads work.
+const EACH: usize = 4;
+const PLAIN: &str = "";
+const SIMD: &str = "-C target-feature=+simd128";
+
+fn main() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cache = tempfile::tempdir().unwrap();
+    let (plain, simd) = (program("plain", PLAIN), program("simd", SIMD));
+    let launch =
+        Launch { program: env!("CARGO_BIN_EXE_essaim").into(), words: vec![OsString::from("sandbox-process")] };
+    let processes = |cpus| {
+        let config = ProcessConfig { cpus, ..ProcessConfig::new(launch.clone(), cache.path().join(cpus.to_string())) };
+        Sandbox::Processes(config)
+    };
+    let threads = Sandbox::Threads(Engine::new(EngineConfig { threads: 1, ..EngineConfig::default() }).unwrap(), 1);
+    let under = [
+        ("process", Under::start(processes(1), &simd)),
+        ("process, no SIMD", Under::start(processes(1), &plain)),
+        ("in-process, checks", Under::start(threads, &simd)),
+    ];
+    let all = Under::start(processes(cores), &simd);
+    print!("{:<16} {:>10}", "", "native ms");
+    under.iter().for_each(|(name, _)| print!(" {name:>19}"));
+    println!(" {:>19}", format!("{cores} processes"));
+    let mut ratios = vec![Vec::new(); under.len() + 1];
+    for kernel in &KERNELS {
+        let (name, size, function) = kernel;
+        let expected = function(*size);
+        let native = median(|| timed(|| assert_eq!(std::hint::black_box(function)(*size), expected)));
+        print!("{name:<16} {:>10.1}", 1e3 * native);
+        for ((_, under), ratios) in under.iter().zip(&mut ratios) {
+            ratios.push(median(|| under.run(kernel, 1, expected)) / native);
+            print!(" {:>19.2}", ratios.last().unwrap());
+        }
+        let many = EACH * cores;
+        let rayon = median(|| timed(|| (0..many).into_par_iter().for_each(|_| assert_eq!(function(*size), expected))));
+        let ratio = median(|| all.run(kernel, many, expected)) / rayon;
+        ratios.last_mut().unwrap().push(ratio);
+        println!(" {ratio:>19.2}");
+    }
+    for (name, hashes) in [("all", true), ("without hashes", false)] {
+        print!("{name:<16} {:>10}", "");
+        for ratios in &ratios {
+            let kept = KERNELS.iter().zip(ratios).filter(|((name, ..), _)| hashes || *name != "sha-256");
+            let logs: Vec<f64> = kept.map(|(_, ratio)| ratio.ln()).collect();
+            print!(" {:>19.2}", (logs.iter().sum::<f64>() / logs.len() as f64).exp());
+        }
+        println!();
+    }
+    println!("time ÷ native (the last column: ÷ rayon on as many threads); the last rows are geometric means");
+}
+
+/// Builds the kernels for WASI, with these flags.
+fn program(name: &str, flags: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kernels-{name}"));
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--release", "--quiet", "-p", "essaim-kernels", "--target", "wasm32-wasip1", "--target-dir"]);
+    let status = cargo.arg(&target).current_dir(root).env("RUSTFLAGS", flags).status().unwrap();
+    assert!(status.success());
+    target.join("wasm32-wasip1/release/essaim-kernels.wasm")
+}
+
+fn timed(what: impl FnOnce()) -> f64 {
+    let began = Instant::now();
+    what();
+    began.elapsed().as_secs_f64()
+}
+
+/// The median of some runs, after one to warm up.
+fn median(mut run: impl FnMut() -> f64) -> f64 {
+    run();
+    let mut all: Vec<f64> = (0..RUNS).map(|_| run()).collect();
+    all.sort_by(f64::total_cmp);
+    all[RUNS / 2]
+}
+
+/// What runs chunks of the kernels.
+struct Under {
+    workers: Workers,
+    reports: Receiver<Report>,
+}
+
+impl Under {
+    fn start(sandbox: Sandbox, program: &Path) -> Under {
+        let (sender, reports) = sync_channel(10_000);
+        let workers = Workers::new(sandbox, move |all| all.into_iter().for_each(|report| sender.send(report).unwrap()));
+        let under = Under { workers: workers.unwrap(), reports };
+        under.workers.submit(Request::Load { program: [1; 32], bytes: fs::read(program).unwrap().into() });
+        under.workers.submit(Request::Job { job: 1, program: [1; 32], spec: JobSpec::default() });
+        assert_eq!(under.reports.recv().unwrap(), Report::Loaded { program: [1; 32] });
+        under
+    }
+
+    /// Seconds for so many chunks of a kernel, all of which must come to `expected`.
+    fn run(&self, (name, size, _): &Kernel, chunks: usize, expected: u64) -> f64 {
+        let input = Bytes::from(format!("{name} {size}"));
+        let chunk = |ticket| Chunk { ticket: ticket as u64, chunk: 0, input: input.clone() };
+        timed(|| {
+            let chunks = (0..chunks).map(chunk).collect::<Vec<_>>();
+            let mut left = chunks.len();
+            self.workers.submit(Request::Run { job: 1, role: Role::Map, chunks });
+            while left > 0 {
+                match self.reports.recv().unwrap() {
+                    Report::Finished { output, .. } => {
+                        assert_eq!(output, format!("{expected}\n"));
+                        left -= 1;
+                    }
+                    Report::Started { .. } => {}
+                    other => unreachable!("{other:?}"),
+                }
+            }
+        })
+    }
+}
