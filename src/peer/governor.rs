@@ -1,7 +1,7 @@
 //! How many cores are lent at this moment: fewer while others use the machine, none while the owner has paused.
 //! Downwards at once, upwards only after it has been quiet for a while.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,37 +76,63 @@ pub fn watch_machine(
     paused: watch::Receiver<bool>,
 ) -> std::io::Result<watch::Receiver<u16>> {
     let (says, lent) = watch::channel(governor.lent);
-    let mut system = match governor.when {
-        When::Idle => Some(System::new().map_err(std::io::Error::other)?),
+    let mut machine = match governor.when {
+        When::Idle => Some(Machine::new(Arc::clone(&workers))?),
         When::Always => None,
     };
     let watching = move || {
-        let own = sysinfo::get_current_pid().ok();
-        let pause = LOOK_EVERY.max(MINIMUM_CPU_UPDATE_INTERVAL);
         while !says.is_closed() {
-            let others = system.as_mut().map_or(0.0, |system| used_by_others(system, own, &workers));
+            std::thread::sleep(LOOK_EVERY.max(MINIMUM_CPU_UPDATE_INTERVAL));
+            let others = machine.as_mut().map_or(0.0, Machine::used_by_others);
             let now = governor.look(Instant::now(), *paused.borrow(), others);
             if *says.borrow() != now {
                 workers.lend(usize::from(now));
                 // Whoever listened may have gone.
                 let _ = says.send(now);
             }
-            std::thread::sleep(pause);
         }
     };
     std::thread::Builder::new().name("essaim-governor".to_owned()).spawn(watching)?;
     Ok(lent)
 }
 
-/// Cores that others have used since the last look.
-fn used_by_others(system: &mut System, own: Option<Pid>, workers: &Workers) -> f32 {
-    system.refresh_cpu_usage();
-    let all = system.global_cpu_usage() / 100.0 * system.cpus().len() as f32;
-    let ours: Vec<Pid> = workers.processes().into_iter().map(Pid::from_u32).chain(own).collect();
-    let kind = ProcessRefreshKind::nothing().with_cpu();
-    system.refresh_processes_specifics(ProcessesToUpdate::Some(&ours), true, kind);
-    let own: f32 = ours.iter().filter_map(|pid| system.process(*pid)).map(sysinfo::Process::cpu_usage).sum();
-    (all - own / 100.0).max(0.0)
+/// What the processor is used for.
+struct Machine {
+    system: System,
+    workers: Arc<Workers>,
+    own: Option<Pid>,
+    /// When it was looked at last, and what this node's processes had used by then.
+    looked: Instant,
+    used: HashMap<Pid, u64>,
+}
+
+impl Machine {
+    fn new(workers: Arc<Workers>) -> std::io::Result<Machine> {
+        let system = System::new().map_err(std::io::Error::other)?;
+        let own = sysinfo::get_current_pid().ok();
+        let mut machine = Machine { system, workers, own, looked: Instant::now(), used: HashMap::new() };
+        // What was used before tells nothing.
+        machine.used_by_others();
+        Ok(machine)
+    }
+
+    /// Cores that others have used since the last look.
+    fn used_by_others(&mut self) -> f32 {
+        let seconds = self.looked.elapsed().as_secs_f32().max(0.001);
+        self.looked = Instant::now();
+        self.system.refresh_cpu_usage();
+        let all = self.system.global_cpu_usage() / 100.0 * self.system.cpus().len() as f32;
+        let ours: Vec<Pid> = self.workers.processes().into_iter().map(Pid::from_u32).chain(self.own).collect();
+        let kind = ProcessRefreshKind::nothing().with_cpu();
+        self.system.refresh_processes_specifics(ProcessesToUpdate::Some(&ours), true, kind);
+        let used = |pid: &Pid| Some((*pid, self.system.process(*pid)?.accumulated_cpu_time()));
+        let used: HashMap<Pid, u64> = ours.iter().filter_map(used).collect();
+        // One that is new has used all of it since.
+        let since = |(pid, millis): (&Pid, &u64)| millis.saturating_sub(*self.used.get(pid).unwrap_or(&0));
+        let own: u64 = used.iter().map(since).sum();
+        self.used = used;
+        (all - own as f32 / 1_000.0 / seconds).max(0.0)
+    }
 }
 
 #[cfg(test)]

@@ -43,8 +43,9 @@ fn primes(n: u32) -> u64 {
     for p in 2..n {
         if !composite[p] {
             count += 1;
-            for multiple in (p * p..n).step_by(p) {
-                composite[multiple] = true;
+            // Smaller multiples have a smaller factor; larger squares would not fit into 32 bits.
+            if p <= n / p {
+                (p * p..n).step_by(p).for_each(|multiple| composite[multiple] = true);
             }
         }
     }
