@@ -142,7 +142,7 @@ impl Config {
             let given = matches.and_then(|matches| matches.get_raw(id));
             let given: Vec<String> = given.into_iter().flatten().map(lossy).collect();
             let in_file = self.values.get(&(verb, name.to_owned()));
-            let usual: Vec<String> = option.get_default_values().iter().map(|word| lossy(word)).collect();
+            let usual: Vec<String> = option.get_default_values().iter().map(lossy).collect();
             let (words, origin) = match (source, in_file) {
                 (Some(ValueSource::CommandLine), _) => (given, "the command line"),
                 (Some(ValueSource::EnvVariable), _) => (given, "the environment"),

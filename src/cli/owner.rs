@@ -1,7 +1,7 @@
 //! `essaim status`, `pause`, `resume` and `finish`: the owner of this machine speaks to the nodes that lend it.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -50,7 +50,7 @@ pub fn show(config: &str) -> Result<(), Fail> {
     Ok(())
 }
 
-fn deaf(home: &PathBuf, error: &io::Error) -> Fail {
+fn deaf(home: &Path, error: &io::Error) -> Fail {
     let hint = "is it of another version of essaim, or stopped (Ctrl-Z)?";
     Fail::new(format!("the node in {} does not answer: {error}", home.display()), hint)
 }

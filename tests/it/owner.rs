@@ -35,7 +35,7 @@ fn a_paused_node_stands_still_and_a_resumed_one_ends_the_job() {
     command.args(["--json", "--cpus", "0", "--peer", &worker.address]).arg(guest("slow")).arg(":::").args(&values);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let events = events(child.stderr.take().unwrap());
-    until("it runs something", || worker.sandboxes().iter().any(|state| *state == 'R'));
+    until("it runs something", || worker.sandboxes().contains(&'R'));
 
     assert_eq!(tell(&world, "pause", &home)["paused"], true);
     until("what runs stands still", || worker.sandboxes() == ['T']);

@@ -1,4 +1,4 @@
-//! The node's side: which chunk goes to which process. Each process has a [`seat`](super::seat), a thread of the node's
+//! The node's side: which chunk goes to which process. Each process has a [`seat`], a thread of the node's
 //! that feeds it and listens to it; all take from one queue.
 
 use std::collections::{HashMap, HashSet, VecDeque};
