@@ -91,9 +91,9 @@ impl Worker {
         Worker { child, peer: text(&joined["peer"]), address: text(&joined["addresses"][0]), events }
     }
 
-    /// The states of the processes that run its chunks, as the system has them: `T` is stopped.
-    pub fn sandboxes(&self) -> Vec<char> {
-        let mut states = Vec::new();
+    /// The processes that run its chunks, and their states as the system has them: `T` is stopped.
+    pub fn sandboxes(&self) -> Vec<(String, char)> {
+        let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
             let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
             let fields: Vec<&str> =
@@ -101,10 +101,11 @@ impl Worker {
             if let [state, parent, ..] = fields[..]
                 && parent == self.child.id().to_string()
             {
-                states.extend(state.chars());
+                let number = entry.file_name().to_string_lossy().into_owned();
+                found.extend(state.chars().map(|state| (number.clone(), state)));
             }
         }
-        states
+        found
     }
 
     /// Waits until it has ended by itself.

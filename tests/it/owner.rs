@@ -1,5 +1,6 @@
 //! What the owner of a machine says to the node that lends it.
 
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,10 +36,10 @@ fn a_paused_node_stands_still_and_a_resumed_one_ends_the_job() {
     command.args(["--json", "--cpus", "0", "--peer", &worker.address]).arg(guest("slow")).arg(":::").args(&values);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let events = events(child.stderr.take().unwrap());
-    until("it runs something", || worker.sandboxes().contains(&'R'));
+    until("it has run something", || tell(&world, "status", &home)["chunks_run"].as_u64() > Some(0));
 
     assert_eq!(tell(&world, "pause", &home)["paused"], true);
-    until("what runs stands still", || worker.sandboxes() == ['T']);
+    until("what runs stands still", || worker.sandboxes().iter().map(|(_, state)| *state).eq(['T']));
     let before = tell(&world, "status", &home);
     assert_eq!((&before["paused"], &before["lent"]), (&true.into(), &0.into()));
     std::thread::sleep(Duration::from_millis(500));
@@ -51,6 +52,30 @@ fn a_paused_node_stands_still_and_a_resumed_one_ends_the_job() {
     assert!(child.wait().unwrap().success());
     assert_eq!(tell(&world, "finish", &home)["leaving"], true);
     worker.ends();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_sandbox_process_that_is_killed_costs_no_chunk() {
+    let world = World::new("sandbox");
+    let worker = Worker::start(world.alone("join"));
+    let values: Vec<String> = (0..20).map(|i| i.to_string()).collect();
+    let mut command = world.alone("run");
+    // One failure would be the end of the job.
+    command.args(["--cpus", "0", "--retries", "0", "--peer", &worker.address]).arg(guest("slow"));
+    let mut child = command.arg(":::").args(&values).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut out = String::new();
+    // With the first output here the program is compiled: what there is now runs chunks.
+    lines.read_line(&mut out).unwrap();
+    let sandboxes = worker.sandboxes();
+    assert!(!sandboxes.is_empty());
+    for (number, _) in &sandboxes {
+        assert!(Command::new("kill").args(["-KILL", number]).status().unwrap().success());
+    }
+    lines.read_to_string(&mut out).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(out, values.join("\n") + "\n");
 }
 
 #[test]

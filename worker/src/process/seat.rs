@@ -298,10 +298,15 @@ fn autopsy(shared: &Shared, seat: usize, program: ProgramId, error: &io::Error) 
         let what = if ended { how(status) } else { format!("made no sense: {error}") };
         let message = format!("its sandbox process {what}");
         let culprit = started.or(window.first().filter(|_| window.len() == 1).map(|item| item.chunk.ticket));
+        let culprit = culprit.and_then(|ticket| window.iter().find(|item| item.chunk.ticket == ticket));
+        let forbidden = status.and_then(|status| status.signal()) == Some(libc::SIGSYS);
         match culprit {
-            Some(ticket) => is_over(ticket, &mut window, Failure::Internal { message }),
-            // One of them was it: each gets a process of its own to show it.
-            None => window.iter_mut().for_each(|item| item.alone = true),
+            Some(item) if item.alone || forbidden => {
+                let ticket = item.chunk.ticket;
+                is_over(ticket, &mut window, Failure::Internal { message });
+            }
+            // Whoever it was, or nobody's fault: each gets a process of its own to show it.
+            _ => window.iter_mut().for_each(|item| item.alone = true),
         }
     }
     shared.report(told);
