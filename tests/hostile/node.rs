@@ -84,6 +84,17 @@ impl Node {
         }
     }
 
+    /// Forgets the program of a job, and the job.
+    pub fn forget(&mut self, job: u64) {
+        self.processes.submit(Request::ForgetJob { job });
+        self.processes.submit(Request::ForgetProgram { program: [job as u8; 32] });
+    }
+
+    /// The processes that run chunks.
+    pub fn processes(&self) -> usize {
+        self.processes.processes().len()
+    }
+
     /// Runs a program on nothing; then sees that the node has come to no harm.
     pub fn attack(&mut self, program: &str, limits: Limits) -> Result<Bytes, Failure> {
         let job = self.load(program.to_owned(), limits).unwrap();

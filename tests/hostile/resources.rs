@@ -1,6 +1,6 @@
 //! Programs that take more than they may: time, memory, stack, output, the compiler.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use essaim_worker::{Failure, PROGRAM_BYTES, ProgramError};
 
@@ -98,6 +98,21 @@ fn text_with_parentheses_in_parentheses_is_refused() {
     let text = format!("(module {} {})", "(".repeat(200_000), ")".repeat(200_000));
     let error = node.load(text, limits(|_| {})).unwrap_err();
     assert!(matches!(error, ProgramError::Wat { .. } | ProgramError::Compile { .. }), "{error:?}");
+    node.is_well();
+}
+
+#[test]
+fn a_program_that_is_forgotten_leaves_no_process_behind() {
+    let mut node = Node::start();
+    let job = node.load(include_str!("../it/guests/echo.wat"), limits(|_| {})).unwrap();
+    assert_eq!(node.run(job, "x").unwrap(), "x\n");
+    assert_eq!(node.processes(), 1);
+    node.forget(job);
+    let end = Instant::now() + Duration::from_secs(120);
+    while node.processes() > 0 {
+        assert!(Instant::now() < end, "its process is still there after two minutes");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     node.is_well();
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::child::{self, UNREADABLE, Word};
 use super::frame::{self, Reader};
-use super::supervise::{Batch, Item, Shared, failed};
+use super::supervise::{Batch, Item, Next, Shared, failed};
 use crate::error::{Failure, bounded};
 use crate::message::{ProgramId, Report, Request};
 
@@ -60,7 +60,15 @@ pub(super) fn serve(shared: &Shared, seat: usize) {
     loop {
         let (program, since, micros) =
             process.as_ref().map_or((None, Instant::now(), 0), |p| (Some(p.program), p.since, p.micros));
-        let Some(batch) = shared.take(seat, program, since, micros) else { break };
+        let batch = match shared.take(seat, program, since, micros) {
+            Next::Run(batch) => batch,
+            Next::End => {
+                process = None;
+                bury(shared, seat);
+                continue;
+            }
+            Next::Go => break,
+        };
         if program != Some(batch.program) {
             process = None;
             bury(shared, seat);

@@ -91,6 +91,16 @@ pub(super) struct Seat {
     pub(super) recalled: HashSet<u64>,
 }
 
+/// What a seat is to do next.
+pub(super) enum Next {
+    /// To have this run.
+    Run(Batch),
+    /// To end its process: nobody knows its program any more.
+    End,
+    /// To go: all is over.
+    Go,
+}
+
 /// Chunks of one program and job for a process.
 pub(super) struct Batch {
     pub(super) program: ProgramId,
@@ -331,6 +341,7 @@ impl Shared {
         let lost = lost.map(|(_, items)| items).unwrap_or_default();
         queue.waiting -= lost.len();
         drop(queue);
+        self.changed.notify_all();
         let lost = loading.held.into_iter().chain(lost);
         self.report(lost.map(|item| failed(item.chunk.ticket, Failure::NotLoaded)).collect());
     }
@@ -366,15 +377,18 @@ impl Shared {
         }
     }
 
-    /// What a seat is to run next; waits for it. None when all is over.
-    pub(super) fn take(&self, seat: usize, current: Option<ProgramId>, since: Instant, micros: u64) -> Option<Batch> {
+    /// What a seat is to do next; waits for it.
+    pub(super) fn take(&self, seat: usize, current: Option<ProgramId>, since: Instant, micros: u64) -> Next {
         let mut queue = self.queue();
         loop {
             if queue.quit {
-                return None;
+                return Next::Go;
+            }
+            if current.is_some_and(|program| !queue.programs.contains_key(&program)) {
+                return Next::End;
             }
             if let Some(batch) = queue.next(seat, current, since, micros) {
-                return Some(batch);
+                return Next::Run(batch);
             }
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
