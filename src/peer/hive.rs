@@ -109,7 +109,7 @@ pub struct Hive {
 impl Hive {
     pub fn new(parts: Parts) -> Result<Hive, EngineError> {
         let Parts { net, keypair, blobs, sandbox, cpus, when, paused, status } = parts;
-        let engine_tag = sandbox.tag();
+        let engine_tag = essaim_worker::tag();
         let (reporter, reports) = Reporter::new(Arc::clone(&blobs));
         let pool = Arc::new(Workers::new(sandbox, move |reports| reporter.take(reports))?);
         let lent = if cpus == 0 {

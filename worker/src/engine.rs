@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, Linker, PoolingAllocationConfig};
 
 use crate::error::{EngineError, ProgramError, bounded};
@@ -35,7 +34,7 @@ const KEEP_RESIDENT_BYTES: usize = 1 << 20;
 const FOUR_GIB: u64 = 1 << 32;
 
 /// How a running guest is interrupted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interrupt {
     /// By checks compiled into its loops, which cost 0–50 % of its speed: it can share a process with others.
     Checks,
@@ -44,7 +43,7 @@ pub enum Interrupt {
 }
 
 /// How an engine is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineConfig {
     /// Chunks that run at the same time, at least 1.
     pub threads: usize,

@@ -1,6 +1,6 @@
 //! What runs the chunks: threads of this process, or processes.
 
-use crate::engine::{self, Engine};
+use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::message::{Report, Request};
 use crate::pool::Pool;
@@ -68,13 +68,5 @@ impl Workers {
             #[cfg(unix)]
             Workers::Processes(processes) => processes.submit(request),
         }
-    }
-}
-
-impl Sandbox {
-    /// What computes a result here, for receipts.
-    #[must_use]
-    pub fn tag(&self) -> String {
-        engine::tag()
     }
 }

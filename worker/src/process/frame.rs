@@ -2,7 +2,6 @@
 //! postcard. The longest is bounded; a buffer grows as the bytes come, not before.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -90,11 +89,6 @@ impl<R: Read> Reader<R> {
 /// Whether a reader ran out of time.
 pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-}
-
-/// A time that a socket takes for a limit: zero would be none.
-pub(super) fn limit(time: Duration) -> Duration {
-    time.max(Duration::from_millis(1))
 }
 
 #[cfg(test)]

@@ -21,8 +21,9 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(5);
 /// How long, by the wall, it may use no processor while it has something to run and is not stopped.
 const STUCK: Duration = Duration::from_secs(60);
-/// The longest time between two looks.
+/// The longest time between two looks, and the shortest: none at all would be no limit to a socket.
 const LOOK: Duration = Duration::from_secs(1);
+const SHORTEST: Duration = Duration::from_millis(1);
 /// What a chunk may have run before its process said that it had started.
 const BEFORE_SAID: Duration = Duration::from_millis(10);
 /// A chunk that takes less is short: the next ones are sent before it has been run.
@@ -144,7 +145,7 @@ fn attend(shared: &Shared, seat: usize, process: &mut Process) -> io::Result<()>
     let mut look = LOOK;
     (process.used.at, process.used.heard) = (Instant::now(), None);
     loop {
-        process.node.get_ref().set_read_timeout(Some(frame::limit(look)))?;
+        process.node.get_ref().set_read_timeout(Some(look.max(SHORTEST)))?;
         match process.node.next::<Word>() {
             Ok(Word::Reports(reports)) => {
                 process.used.heard = None;
@@ -273,9 +274,9 @@ fn check(shared: &Shared, seat: usize, process: &mut Process) -> Duration {
 
 /// Clears up after a process that is dead, or has said what makes no sense.
 fn autopsy(shared: &Shared, seat: usize, program: ProgramId, error: &io::Error) {
+    // It takes the system a while to clear up, for which the others need not wait.
+    let status = bury(shared, seat);
     let mut queue = shared.queue();
-    let chair = &mut queue.seats[seat];
-    let status = chair.child.take().and_then(end);
     let quit = queue.quit;
     let chair = &mut queue.seats[seat];
     let mut window: Vec<Item> = chair.window.drain(..).collect();
@@ -330,10 +331,10 @@ fn refuse(shared: &Shared, seat: usize, why: &str) {
     shared.report(window.into_iter().map(|item| failed(item.chunk.ticket, failure.clone())).collect());
 }
 
-/// Ends a process that has nothing to run.
-fn bury(shared: &Shared, seat: usize) {
+/// Ends the process of a seat, if it has one; how it ended, where it had done so by itself.
+fn bury(shared: &Shared, seat: usize) -> Option<ExitStatus> {
     let child = shared.queue().seats[seat].child.take();
-    child.map(end);
+    child.and_then(end)
 }
 
 fn end(mut child: Child) -> Option<ExitStatus> {
