@@ -186,7 +186,7 @@ impl Bench {
             held: held.clone(),
             done: held,
             load: self.load(0),
-            leaving: false,
+            leaving: None,
         };
         Message::Record(Signed::sign(record, &self.keys[2]))
     }

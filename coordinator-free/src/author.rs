@@ -289,7 +289,7 @@ impl Member {
     fn may_be_retried(&self, chunk: u32) -> bool {
         let Some(failure) = self.author.as_ref().and_then(|author| author.failures.get(&chunk)) else { return true };
         let lends = |node: &NodeId| {
-            let takes_part = self.record_of(node).is_some_and(|record| !record.leaving);
+            let takes_part = self.record_of(node).is_some_and(|record| record.leaving.is_none());
             takes_part && self.peers.get(node).is_some_and(|peer| peer.alive() && peer.load.threads > 0)
         };
         let here = self.work.threads() > 0 && !failure.at.contains(&self.config.me);

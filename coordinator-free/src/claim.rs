@@ -82,7 +82,7 @@ impl Member {
 
     /// What is left will last less than one and a half round trips.
     pub(crate) fn hungry(&self) -> bool {
-        !self.leaving && self.work.threads() > 0 && self.own_time() < self.claim.rtt.mul_f64(1.5)
+        self.leaving.is_none() && self.work.threads() > 0 && self.own_time() < self.claim.rtt.mul_f64(1.5)
     }
 
     /// How long this member's own queue will last.
@@ -127,7 +127,7 @@ impl Member {
     /// more is asked, the likelier the more it has. In a group all end together, so that it would starve as one.
     pub(crate) fn even_out(&mut self) {
         let (mine, rtt) = (self.own_time(), self.claim.rtt);
-        if self.leaving || self.work.threads() == 0 || self.claim.asking.is_some() || mine == Duration::MAX {
+        if self.leaving.is_some() || self.work.threads() == 0 || self.claim.asking.is_some() || mine == Duration::MAX {
             return;
         }
         let there: Vec<(NodeId, Duration)> = self.elsewhere().filter(|(_, left)| !left.is_zero()).collect();
@@ -155,7 +155,7 @@ impl Member {
             .peers
             .iter()
             .filter(|(node, peer)| {
-                let takes_part = self.ledger.record(node).is_some_and(|record| !record.leaving);
+                let takes_part = self.ledger.record(node).is_some_and(|record| record.leaving.is_none());
                 peer.holds() && peer.met && peer.down.is_none() && peer.skip_until <= self.now && takes_part
             })
             .map(|(node, peer)| (*node, peer.load, peer.queued(self.now)))
@@ -269,7 +269,7 @@ impl Member {
             self.claim.fresh.push_back((self.now + self.config.tuning.fresh, new));
             self.lease_moved();
         }
-        if self.leaving {
+        if self.leaving.is_some() {
             self.hand_back();
         }
     }
@@ -286,7 +286,7 @@ impl Member {
         }
         self.answered(from, ask)?;
         self.skip(from);
-        if !self.leaving {
+        if self.leaving.is_none() {
             let run = self.work.duplicate(self.now, &sets::minus(slots, self.ledger.sealed()));
             if !run.is_empty() {
                 self.out.push_back(Output::Run(run));
@@ -333,7 +333,7 @@ impl Member {
         peer.answered = ask;
         peer.set_load(now, load);
         let welcome = self.peers.get(&from).is_some_and(crate::peers::Peer::holds);
-        if !self.leaving && load.threads > 0 && welcome {
+        if self.leaving.is_none() && load.threads > 0 && welcome {
             let barred = self.barred(from);
             let wanted = self.share(from, &load);
             let (mut slots, stop) = self.work.give(wanted, &barred);
@@ -386,7 +386,7 @@ impl Member {
     /// What this member will not run itself is shared by threads among those known to have nothing.
     fn share_among_idle(&self, asker: NodeId, load: &Load, slots: u32) -> u64 {
         let idle = |(node, peer): (&NodeId, &crate::peers::Peer)| {
-            let record = self.record_of(node).filter(|record| !record.leaving)?;
+            let record = self.record_of(node).filter(|record| record.leaving.is_none())?;
             let empty = record.held.is_empty() && record.done.is_empty() && !self.work.aside.contains_key(node);
             (*node != asker && peer.alive() && empty).then_some(u64::from(peer.load.threads))
         };
@@ -437,7 +437,7 @@ impl Member {
         if let Some(aside) = self.work.aside.remove(&from) {
             self.unassign(&aside.slots);
             self.work.take_back(aside);
-            if self.leaving {
+            if self.leaving.is_some() {
                 self.hand_back();
             }
         }

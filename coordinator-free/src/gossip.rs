@@ -109,7 +109,7 @@ impl Member {
             held,
             done: sets::last_spans(&self.work.done, RECORD_SPANS),
             load: self.load(),
-            leaving: self.leaving,
+            leaving: self.leaving.as_ref().map(|handed_back| sets::last_spans(handed_back, RECORD_SPANS)),
         };
         let signed = Signed::sign(record, &self.config.keypair);
         self.voice.signed = Some(signed.clone());
@@ -240,9 +240,7 @@ impl Member {
                 self.grant_taken(owner);
             }
         }
-        if record.body.leaving {
-            self.inherit_from_leaver(owner, &old);
-        }
+        self.inherit_from_leaver(owner, &old);
         if self.peers.get(&owner).is_some_and(crate::peers::Peer::holds) {
             self.settle_conflict(owner);
         }

@@ -401,7 +401,7 @@ impl Contact {
 
 /// How long a member's queue will last, milliseconds; the most there is, where it cannot run all of it itself.
 fn left_ms(record: &Record) -> u32 {
-    if record.leaving { 0 } else { left(&record.load) }
+    if record.leaving.is_some() { 0 } else { left(&record.load) }
 }
 
 fn left(load: &crate::message::Load) -> u32 {

@@ -161,7 +161,12 @@ impl Ledger {
         if record.body.job != self.job {
             return Err(Rejection::OtherJob);
         }
-        if record.body.held.end() > self.slots || record.body.done.end() > self.slots {
+        let body = &record.body;
+        if [Some(&body.held), Some(&body.done), body.leaving.as_ref()]
+            .iter()
+            .flatten()
+            .any(|set| set.end() > self.slots)
+        {
             return Err(Rejection::Slots);
         }
         record.verify().map_err(|_| Rejection::Signature)
@@ -248,7 +253,7 @@ impl Record {
             held: IntervalSet::new(),
             done: IntervalSet::new(),
             load: crate::message::Load::default(),
-            leaving: false,
+            leaving: None,
         }
     }
 }

@@ -46,7 +46,8 @@ pub struct Member {
     pub(crate) recover: Recover,
     pub(crate) group: Group,
     pub(crate) author: Option<Author>,
-    pub(crate) leaving: bool,
+    /// What it has handed back, if it is leaving.
+    pub(crate) leaving: Option<IntervalSet>,
     pub(crate) ended: bool,
     pub(crate) rejected: u64,
     /// Connected, and not known as members yet; at most `MEMBERS`.
@@ -84,7 +85,7 @@ impl Member {
             recover: Recover::new(now),
             group: Group::new(now),
             author,
-            leaving: false,
+            leaving: None,
             ended: false,
             rejected: 0,
             strangers: BTreeSet::new(),
@@ -318,7 +319,7 @@ impl Member {
         if self.ended {
             return;
         }
-        if !self.leaving {
+        if self.leaving.is_none() {
             self.begin_inherited();
             let run = self.work.refill(self.now);
             if !run.is_empty() {
@@ -337,7 +338,8 @@ impl Member {
         }
         self.speak();
         self.spread_seals();
-        if self.leaving && self.work.flight.is_empty() && self.work.aside.is_empty() && self.report.len() == 0 {
+        if self.leaving.is_some() && self.work.flight.is_empty() && self.work.aside.is_empty() && self.report.len() == 0
+        {
             self.end(Reason::Done, None);
         }
     }
@@ -347,7 +349,7 @@ impl Member {
         if self.author.is_some() {
             self.work.set_threads(0);
         } else {
-            self.leaving = true;
+            self.leaving.get_or_insert_default();
             self.hand_back();
         }
         self.lease_moved();
@@ -355,8 +357,11 @@ impl Member {
 
     /// Drops what is not started, where a leaving member has got some.
     pub(crate) fn hand_back(&mut self) {
-        let (_, stop) = self.work.give_up(&self.work.unstarted());
+        let (gone, stop) = self.work.give_up(&self.work.unstarted());
         self.stop(stop);
+        if let Some(handed_back) = &mut self.leaving {
+            handed_back.union(&gone);
+        }
     }
 
     pub(crate) fn end(&mut self, reason: Reason, word: Option<Signed<Close>>) {

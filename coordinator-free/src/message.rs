@@ -55,8 +55,8 @@ pub struct Record {
     pub done: IntervalSet,
     /// How it is doing.
     pub load: Load,
-    /// It takes no more work and hands back what it has not started.
-    pub leaving: bool,
+    /// What it has handed back, if it is leaving: it takes no more work, and others are to run these slots.
+    pub leaving: Option<IntervalSet>,
 }
 
 /// A member of another group, by hearsay.

@@ -59,7 +59,7 @@ impl Member {
     /// there is something to inherit.
     fn is_heir(&self, from: &NodeId) -> bool {
         let me = self.config.me;
-        if self.leaving {
+        if self.leaving.is_some() {
             return false;
         }
         let dead = self.peers.get(from).and_then(|peer| peer.dead);
@@ -67,7 +67,7 @@ impl Member {
         let before = usize::from(waited >= SECOND_HEIR);
         let from = &from.0;
         let others = self.peers.iter().filter(|(node, peer)| {
-            let stays = self.ledger.record(node).is_some_and(|record| !record.leaving);
+            let stays = self.ledger.record(node).is_some_and(|record| record.leaving.is_none());
             peer.holds() && peer.down.is_none() && stays && peer.load.threads > 0 && node.0 != *from
         });
         let mut others = others.map(|(node, _)| rendezvous(from, node)).peekable();
@@ -184,11 +184,15 @@ impl Member {
         queued <= threads
     }
 
-    /// A leaving member has handed back what it had not started: it is orphaned at once.
+    /// What a leaving member hands back is orphaned at once. What else it no longer holds it has given to others, who
+    /// may be of another group and unknown here.
     pub(crate) fn inherit_from_leaver(&mut self, node: NodeId, old: &Record) {
-        let Some(new) = self.ledger.record(&node).filter(|record| record.leaving) else { return };
-        let freed = sets::minus(&sets::minus(&old.held, &new.held), self.ledger.sealed());
-        let freed = self.without_checks(&sets::minus(&freed, &self.held_by_the_living()));
+        let new = self.ledger.record(&node).and_then(|record| record.leaving.as_ref());
+        // Who has just come does not know what of it others have inherited since.
+        let Some(handed_back) = new.filter(|_| old.seq > 0) else { return };
+        let held = self.held_by_the_living();
+        let freed = sets::minus(handed_back, &sets::union(old.leaving.iter().chain([self.ledger.sealed(), &held])));
+        let freed = self.without_checks(&freed);
         if !freed.is_empty() && self.is_heir(&node) {
             self.take_over(&freed, false);
         }

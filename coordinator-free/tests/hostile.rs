@@ -53,7 +53,7 @@ fn say(member: &mut Member, now: Duration, from: u8, message: Message) -> Vec<Ou
 
 fn record(seq: u64) -> Record {
     let held = IntervalSet::new();
-    Record { job: JOB, seq, group: 0, held: held.clone(), done: held, load: Load::default(), leaving: false }
+    Record { job: JOB, seq, group: 0, held: held.clone(), done: held, load: Load::default(), leaving: None }
 }
 
 /// The statement with another's name under it.

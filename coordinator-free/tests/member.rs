@@ -64,7 +64,7 @@ fn drain(member: &mut Member) -> Vec<Output> {
 }
 
 fn record(number: u8, seq: u64, held: IntervalSet, done: IntervalSet, load: Load) -> Signed<Record> {
-    Signed::sign(Record { job: JOB, seq, group: 0, held, done, load, leaving: false }, &key(number))
+    Signed::sign(Record { job: JOB, seq, group: 0, held, done, load, leaving: None }, &key(number))
 }
 
 fn results(number: u8, slots: &IntervalSet, leaf: impl Fn(u32) -> Leaf) -> Message {
@@ -395,7 +395,7 @@ fn forged_statements_change_nothing() {
     let all = set(&[(0, 100)]);
     let outsider = key(50);
     let mut forged_record = Signed::sign(
-        Record { job: JOB, seq: 9, group: 0, held: all.clone(), done: all.clone(), load: idle(1), leaving: false },
+        Record { job: JOB, seq: 9, group: 0, held: all.clone(), done: all.clone(), load: idle(1), leaving: None },
         &outsider,
     );
     forged_record.signer = node(2).0;
@@ -517,7 +517,7 @@ fn utterance() -> impl Strategy<Value = (u8, Message)> {
     };
     let ask = || 999_u64..1_006;
     let said = prop_oneof![
-        3 => (1_u8..6, any::<u64>(), slots(), slots(), load(), any::<bool>()).prop_map(|(owner, seq, held, done, load, leaving)| {
+        3 => (1_u8..6, any::<u64>(), slots(), slots(), load(), proptest::option::of(slots())).prop_map(|(owner, seq, held, done, load, leaving)| {
             Message::Record(Signed::sign(Record { job: JOB, seq, group: 0, held, done, load, leaving }, &key(owner)))
         }),
         1 => slots().prop_map(|slots| Message::Seal(Signed::sign(Seal { job: JOB, slots }, &key(100)))),

@@ -51,11 +51,11 @@ fn say(member: &mut Member, now: Duration, from: u8, message: Message) -> Vec<Ou
     drain(member)
 }
 
-fn record(number: u8, seq: u64, held: IntervalSet, leaving: bool) -> Message {
-    Message::Record(page(number, seq, 0, held, leaving))
+fn record(number: u8, seq: u64, held: IntervalSet) -> Message {
+    Message::Record(page(number, seq, 0, held, None))
 }
 
-fn page(number: u8, seq: u64, group: u64, held: IntervalSet, leaving: bool) -> Signed<Record> {
+fn page(number: u8, seq: u64, group: u64, held: IntervalSet, leaving: Option<IntervalSet>) -> Signed<Record> {
     let load = Load { threads: u16::from(number > 0), queued: held.len() as u32, ..Load::default() };
     let record = Record { job: JOB, seq, group, held, done: IntervalSet::new(), load, leaving };
     Signed::sign(record, &key(number))
@@ -67,9 +67,9 @@ fn group(held: &IntervalSet) -> Vec<Member> {
     for (me, member) in WORKERS.zip(&mut members) {
         drain(member);
         for other in (0..WORKERS.end).filter(|other| *other != me) {
-            say(member, MS, other, record(other, 2_000, IntervalSet::new(), false));
+            say(member, MS, other, record(other, 2_000, IntervalSet::new()));
         }
-        say(member, MS, 9, record(9, 2_000, held.clone(), false));
+        say(member, MS, 9, record(9, 2_000, held.clone()));
     }
     members
 }
@@ -118,7 +118,7 @@ fn where_the_first_heir_does_nothing_the_second_steps_in() {
     for member in &mut members {
         let me = member.view().members[0].node;
         for other in (0..WORKERS.end).filter(|other| node(*other) != me) {
-            say(member, MS * 1_200, other, record(other, 2_001, IntervalSet::new(), false));
+            say(member, MS * 1_200, other, record(other, 2_001, IntervalSet::new()));
         }
     }
     inherit(&mut members, 5..11);
@@ -130,7 +130,7 @@ fn does_not_get_on(heir: &mut Member, seconds: std::ops::Range<u32>) {
     let load = Load { threads: 1, slot_micros: 1_000, queued: 50, ..Load::default() };
     for second in seconds {
         let (held, done, seq) = ((0..100).into(), (0..50).into(), 2_000 + u64::from(second));
-        let record = Record { job: JOB, seq, group: 0, held, done, load, leaving: false };
+        let record = Record { job: JOB, seq, group: 0, held, done, load, leaving: None };
         say(heir, MS * 1_000 * second, 9, Message::Record(Signed::sign(record, &key(9))));
         (0..4).for_each(|pulse| heir.tick(MS * (1_000 * second + 250 * pulse)));
         drain(heir);
@@ -173,31 +173,33 @@ fn an_heir_inherits_once_for_long() {
 #[test]
 fn who_has_moved_does_not_come_back_by_hearsay() {
     let mut member = member(1);
-    let old = page(9, 2_000, 0, (0..100).into(), false);
+    let old = page(9, 2_000, 0, (0..100).into(), None);
     say(&mut member, MS, 9, Message::Record(old.clone()));
-    say(&mut member, MS * 2, 9, Message::Record(page(9, 2_005, 77, (0..100).into(), false)));
+    say(&mut member, MS * 2, 9, Message::Record(page(9, 2_005, 77, (0..100).into(), None)));
     say(&mut member, MS * 3, 2, Message::Ledger { seals: Vec::new(), bans: Vec::new(), records: vec![old] });
     assert!(member.ledger().record(&node(9)).is_none());
     // It may come back itself.
-    say(&mut member, MS * 4, 9, record(9, 2_006, (0..100).into(), false));
+    say(&mut member, MS * 4, 9, record(9, 2_006, (0..100).into()));
     assert!(member.ledger().record(&node(9)).is_some());
 }
 
 #[test]
 fn who_leaves_has_one_heir_at_once() {
-    let held: IntervalSet = (0..100).into();
-    let mut members = group(&held);
+    let mut members = group(&(0..100).into());
+    // Of the other half it had started some, which it ends, and has given some to one of another group.
+    let left = |seq| Message::Record(page(9, seq, 0, IntervalSet::new(), Some((50..100).into())));
     for member in &mut members {
-        say(member, MS * 2, 9, record(9, 2_001, IntervalSet::new(), true));
+        say(member, MS * 2, 9, left(2_001));
+        say(member, MS * 3, 9, left(2_002));
     }
-    judge(&members, &held);
+    judge(&members, &(50..100).into());
 }
 
 /// A worker that was granted `slots`.
 fn holder(number: u8, slots: &IntervalSet) -> Member {
     let mut member = member(number);
     drain(&mut member);
-    let outputs = say(&mut member, MS, 0, record(0, 2_000, slots.clone(), false));
+    let outputs = say(&mut member, MS, 0, record(0, 2_000, slots.clone()));
     let ask = outputs.iter().find_map(|output| match output {
         Output::Send { message: Message::Split { ask, .. }, .. } => Some(*ask),
         _ => None,
@@ -235,6 +237,13 @@ fn who_leaves_hands_back_what_it_has_not_started() {
     assert_eq!(member.held(), &(0..1).into());
     let outputs = drain(&mut member);
     assert!(outputs.iter().any(|output| matches!(output, Output::Stop(stop) if !stop.contains(&0))), "{outputs:?}");
+    member.tick(MS * 5_000);
+    let outputs = drain(&mut member);
+    let says = |output: &Output| match output {
+        Output::Send { message: Message::Record(record), .. } => record.body.leaving == Some((1..1_000).into()),
+        _ => false,
+    };
+    assert!(outputs.iter().any(says), "{outputs:?}");
 }
 
 /// A lone worker beside node 9, which holds a hundred slots and dies; when the worker has found that, and what it is to
@@ -242,8 +251,8 @@ fn who_leaves_hands_back_what_it_has_not_started() {
 fn heir_of_nine() -> (Member, Duration, Vec<Output>) {
     let mut heir = member(1);
     drain(&mut heir);
-    say(&mut heir, MS, 0, record(0, 2_000, IntervalSet::new(), false));
-    say(&mut heir, MS, 9, record(9, 2_000, (0..100).into(), false));
+    say(&mut heir, MS, 0, record(0, 2_000, IntervalSet::new()));
+    say(&mut heir, MS, 9, record(9, 2_000, (0..100).into()));
     heir.handle(MS * 2, Input::Down(node(9)));
     let mut outputs = Vec::new();
     for now in (0..100).map(|step| MS * 250 * step) {
@@ -285,7 +294,7 @@ fn where_the_author_does_not_answer_what_is_inherited_is_run_after_a_while() {
 #[test]
 fn who_was_asleep_takes_nobody_for_dead() {
     let mut sleeper = member(1);
-    say(&mut sleeper, MS, 9, record(9, 2_000, (0..100).into(), false));
+    say(&mut sleeper, MS, 9, record(9, 2_000, (0..100).into()));
     sleeper.tick(MS * 250);
     sleeper.tick(MS * 300_000);
     let outputs = drain(&mut sleeper);

@@ -60,7 +60,7 @@ fn spam(world: &mut World, node: usize) {
 
 fn record(world: &World, node: usize, held: IntervalSet, load: Load) -> Message {
     let seq = world.now.as_nanos() as u64;
-    let record = Record { job: world.job, seq, group: 0, held, done: IntervalSet::new(), load, leaving: false };
+    let record = Record { job: world.job, seq, group: 0, held, done: IntervalSet::new(), load, leaving: None };
     Message::Record(Signed::sign(record, &world.nodes[node].key))
 }
 
@@ -91,7 +91,7 @@ pub fn forge(world: &mut World) {
         3 => (from, Message::Close(as_if(Signed::sign(close, &outsider), author))),
         4 => {
             let load = Load { threads: 9, ..Load::default() };
-            let record = Record { job, seq: u64::MAX, group: 0, held: all.clone(), done: all, load, leaving: false };
+            let record = Record { job, seq: u64::MAX, group: 0, held: all.clone(), done: all, load, leaving: None };
             let signer = world.nodes[other].id.0;
             (from, Message::Record(as_if(Signed::sign(record, &outsider), signer)))
         }

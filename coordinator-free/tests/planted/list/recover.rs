@@ -140,8 +140,8 @@ pub fn plants() -> Vec<Plant> {
             what: "who leaves goes on holding what it has not started",
             edits: &[Edit {
                 file: "coordinator-free/src/member.rs",
-                old: "self.leaving = true; self.hand_back();",
-                new: "self.leaving = true;",
+                old: "self.leaving.get_or_insert_default(); self.hand_back();",
+                new: "self.leaving.get_or_insert_default();",
             }],
             sim: "--seeds 40 --with leave",
         },
