@@ -1,5 +1,5 @@
-//! What a sandbox costs a program that computes: the same loops as machine code and as WebAssembly, on one thread, and
-//! on all of them. Medians of five, one table.
+//! What a sandbox costs a program that computes: the same loops as machine code and as WebAssembly, on one thread, with
+//! what can be compiled in beside them, and on all threads. Medians of five, one table.
 //!
 //! `cargo bench --bench kernels`
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that fails should say where")]
@@ -14,7 +14,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use essaim_kernels::{KERNELS, Kernel};
 use essaim_worker::process::{Launch, ProcessConfig};
-use essaim_worker::{Chunk, Engine, EngineConfig, JobSpec, Report, Request, Role, Sandbox, Workers};
+use essaim_worker::{Chunk, Engine, EngineConfig, JobSpec, Mode, ProgramId, Report, Request, Role, Sandbox, Workers};
 use rayon::prelude::*;
 
 const RUNS: usize = 5;
@@ -34,41 +34,47 @@ fn main() {
         Sandbox::Processes(config)
     };
     let threads = Sandbox::Threads(Engine::new(EngineConfig { threads: 1, ..EngineConfig::default() }).unwrap(), 1);
+    let (usual, metered) = (Mode::default(), Mode { metered: true, strict: false });
+    let strict = Mode { metered: false, strict: true };
     let under = [
-        ("process", Under::start(processes(1), &simd)),
-        ("process, no SIMD", Under::start(processes(1), &plain)),
-        ("in-process, checks", Under::start(threads, &simd)),
+        ("usual", Under::start(processes(1), &simd, usual)),
+        ("no SIMD", Under::start(processes(1), &plain, usual)),
+        ("fuel", Under::start(processes(1), &simd, metered)),
+        ("strict", Under::start(processes(1), &simd, strict)),
+        ("epochs", Under::start(threads, &simd, usual)),
     ];
-    let all = Under::start(processes(cores), &simd);
-    print!("{:<16} {:>10}", "", "native ms");
-    under.iter().for_each(|(name, _)| print!(" {name:>19}"));
-    println!(" {:>19}", format!("{cores} processes"));
+    let all = Under::start(processes(cores), &simd, usual);
+    print!("{:<14} {:>9}", "", "native ms");
+    under.iter().for_each(|(name, _)| print!(" {name:>7}"));
+    println!(" {:>11}", format!("{cores} processes"));
     let mut ratios = vec![Vec::new(); under.len() + 1];
     for kernel in &KERNELS {
         let (name, size, function) = kernel;
         let expected = function(*size);
         let native = median(|| timed(|| assert_eq!(std::hint::black_box(function)(*size), expected)));
-        print!("{name:<16} {:>10.1}", 1e3 * native);
+        print!("{name:<14} {:>9.1}", 1e3 * native);
         for ((_, under), ratios) in under.iter().zip(&mut ratios) {
             ratios.push(median(|| under.run(kernel, 1, expected)) / native);
-            print!(" {:>19.2}", ratios.last().unwrap());
+            print!(" {:>7.2}", ratios.last().unwrap());
         }
         let many = EACH * cores;
         let rayon = median(|| timed(|| (0..many).into_par_iter().for_each(|_| assert_eq!(function(*size), expected))));
         let ratio = median(|| all.run(kernel, many, expected)) / rayon;
         ratios.last_mut().unwrap().push(ratio);
-        println!(" {ratio:>19.2}");
+        println!(" {ratio:>11.2}");
     }
     for (name, hashes) in [("all", true), ("without hashes", false)] {
-        print!("{name:<16} {:>10}", "");
+        print!("{name:<14} {:>9}", "");
         for ratios in &ratios {
             let kept = KERNELS.iter().zip(ratios).filter(|((name, ..), _)| hashes || *name != "sha-256");
             let logs: Vec<f64> = kept.map(|(_, ratio)| ratio.ln()).collect();
-            print!(" {:>19.2}", (logs.iter().sum::<f64>() / logs.len() as f64).exp());
+            print!(" {:>7.2}", (logs.iter().sum::<f64>() / logs.len() as f64).exp());
         }
         println!();
     }
     println!("time ÷ native (the last column: ÷ rayon on as many threads); the last rows are geometric means");
+    println!("usual: a sandbox process, nothing compiled in, SIMD; each other column differs from it in one thing");
+    println!("epochs: in this process, as with --sandbox none, with checks compiled in");
 }
 
 /// Builds the kernels for WASI, with these flags.
@@ -103,13 +109,14 @@ struct Under {
 }
 
 impl Under {
-    fn start(sandbox: Sandbox, program: &Path) -> Under {
+    fn start(sandbox: Sandbox, program: &Path, mode: Mode) -> Under {
         let (sender, reports) = sync_channel(10_000);
         let workers = Workers::new(sandbox, move |all| all.into_iter().for_each(|report| sender.send(report).unwrap()));
         let under = Under { workers: workers.unwrap(), reports };
-        under.workers.submit(Request::Load { program: [1; 32], bytes: fs::read(program).unwrap().into() });
-        under.workers.submit(Request::Job { job: 1, program: [1; 32], spec: JobSpec::default() });
-        assert_eq!(under.reports.recv().unwrap(), Report::Loaded { program: [1; 32] });
+        let id = ProgramId { hash: [1; 32], mode };
+        under.workers.submit(Request::Load { program: id, bytes: fs::read(program).unwrap().into() });
+        under.workers.submit(Request::Job { job: 1, program: id, spec: JobSpec::default() });
+        assert_eq!(under.reports.recv().unwrap(), Report::Loaded { program: id });
         under
     }
 

@@ -25,11 +25,14 @@ pub struct Limits {
     pub output_bytes: u64,
     /// Running time, milliseconds by the wall of the machine that runs it.
     pub millis: u64,
+    /// Exact amount of computation, in instructions of WebAssembly (most cost 1), the same on every machine. Where it is
+    /// limited, code to count it is compiled in, which makes the program slower.
+    pub fuel: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { memory_bytes: 1 << 30, output_bytes: 64 << 20, millis: 60_000 }
+        Limits { memory_bytes: 1 << 30, output_bytes: 64 << 20, millis: 60_000, fuel: None }
     }
 }
 
@@ -67,6 +70,9 @@ pub struct Manifest {
     pub pages: Vec<BlobRef>,
     /// What a chunk may use.
     pub limits: Limits,
+    /// Every NaN has the same bits, whatever the machine: compiled in, which makes floating-point code several times
+    /// slower. Without, it is the one thing in which two architectures may differ.
+    pub strict: bool,
     /// How many different peers run each chunk, 1 to [`bounds::COPIES`].
     pub copies: u8,
     /// Who submits.

@@ -181,6 +181,12 @@ pub struct Run {
     /// How much a chunk may print
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = bytes)]
     pub output: u64,
+    /// How much a chunk may compute, in WebAssembly instructions, counted alike on every machine; counting makes it slower
+    #[arg(long, value_name = "N")]
+    pub fuel: Option<u64>,
+    /// Make NaNs alike on every kind of processor; makes floating-point code several times slower
+    #[arg(long)]
+    pub strict: bool,
     /// How often a chunk that failed is tried again, at another peer
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(0..=100))]
     pub retries: u32,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use coordinator_free::io::Notice;
 use coordinator_free::message::Reason;
 use essaim_jobs::{Limits, NodeId};
-use essaim_worker::{ChunkSpec, Engine, EngineConfig, JobSpec, Program, StopFlag};
+use essaim_worker::{ChunkSpec, Engine, EngineConfig, JobSpec, Mode, Program, StopFlag};
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -32,7 +32,8 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
     let cpus = run.cpus.unwrap_or_else(all_cpus);
     let path = program::find(global, &run.program).await?;
     // To check the program and to fold its outputs.
-    let config = EngineConfig { threads: 1, ..EngineConfig::default() };
+    let mode = Mode { metered: false, strict: run.strict };
+    let config = EngineConfig { threads: 1, mode, ..EngineConfig::default() };
     let engine = Engine::new(config).map_err(|e| Fail::of(&e, e.hint()))?;
     let program = tokio::task::block_in_place(|| program::check(&engine, path))?;
     let home = join::home(global)?;
@@ -54,6 +55,7 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         memory_bytes: run.memory,
         output_bytes: run.output,
         millis: run.timeout.as_millis().try_into().unwrap_or(u64::MAX),
+        fuel: run.fuel,
     };
     let spec = JobSpec { argv: run.args.clone(), env: run.env.clone(), seed: [0; 32], limits };
     let work = Submission {
@@ -64,6 +66,7 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         inputs: cut.inputs,
         places: cut.places,
         limits,
+        strict: run.strict,
         copies: run.copies,
         retries: run.retries,
     };

@@ -12,7 +12,7 @@ use coordinator_free::message::{Close, MESSAGE_BYTES, Message, Reason};
 use coordinator_free::{Config as MemberConfig, Member, Resume, Tuning};
 use essaim_jobs::bounds::{self, Text};
 use essaim_jobs::{JobId, Keypair, Leaf, Manifest, NodeId, Signed, decode, encode};
-use essaim_worker::{EngineError, JobSpec, Request, Sandbox, Workers};
+use essaim_worker::{EngineError, JobSpec, Mode, ProgramId, Request, Sandbox, Workers};
 use libp2p::Multiaddr;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -276,12 +276,9 @@ impl Hive {
         info!(job = %job.short(), name = manifest.name.as_str(), chunks = manifest.chunks, "job opened");
         self.net.subscribe(Topic::Job(job)).await;
         if self.cpus > 0 {
-            self.pool.submit(Request::Load { program: manifest.program.id.0, bytes: program });
-            self.pool.submit(Request::Job {
-                job: u64::from(number),
-                program: manifest.program.id.0,
-                spec: spec(&manifest),
-            });
+            let id = program_of(&manifest);
+            self.pool.submit(Request::Load { program: id, bytes: program });
+            self.pool.submit(Request::Job { job: u64::from(number), program: id, spec: spec(&manifest) });
         }
         let member = Member::new(
             MemberConfig {
@@ -333,9 +330,9 @@ impl Hive {
         info!(job = %job.short(), ?reason, "job ended");
         self.numbers.remove(&state.number);
         self.pool.submit(Request::ForgetJob { job: u64::from(state.number) });
-        let program = state.manifest.program.id;
-        if !self.jobs.values().any(|other| other.manifest.program.id == program) {
-            self.pool.submit(Request::ForgetProgram { program: program.0 });
+        let program = program_of(&state.manifest);
+        if !self.jobs.values().any(|other| program_of(&other.manifest) == program) {
+            self.pool.submit(Request::ForgetProgram { program });
         }
         state.kept.values().for_each(|id| self.blobs.forget(id));
         self.net.unsubscribe(Topic::Job(job)).await;
@@ -425,14 +422,14 @@ impl Hive {
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Loaded { program } => {
-                for state in self.jobs.values_mut().filter(|state| state.manifest.program.id.0 == program) {
+                for state in self.jobs.values_mut().filter(|state| program_of(&state.manifest) == program) {
                     state.ready = true;
                 }
                 self.share_threads();
             }
             Done::Refused { program, error } => {
                 warn!(%error, "a job's program was refused");
-                let of = |state: &&JobState| state.manifest.program.id.0 == program && state.author.is_none();
+                let of = |state: &&JobState| program_of(&state.manifest) == program && state.author.is_none();
                 for job in self.jobs.values().filter(of).map(|state| state.manifest.id()).collect::<Vec<_>>() {
                     self.give(job, Input::Leave);
                 }
@@ -706,6 +703,12 @@ fn kept(leaf: &Leaf) -> Option<essaim_jobs::BlobId> {
         Leaf::Blob(name) => Some(name.id),
         Leaf::Inline(_) | Leaf::Failed(_) => None,
     }
+}
+
+/// The program of a job, as the pool knows it.
+fn program_of(manifest: &Manifest) -> ProgramId {
+    let mode = Mode { metered: manifest.limits.fuel.is_some(), strict: manifest.strict };
+    ProgramId { hash: manifest.program.id.0, mode }
 }
 
 /// What the pool must know of a job.

@@ -101,6 +101,8 @@ pub struct Submission {
     pub places: Vec<(BlobRef, Arc<File>, u64)>,
     /// What a chunk may use.
     pub limits: Limits,
+    /// Whether every NaN is to have the same bits.
+    pub strict: bool,
     /// How many different peers run each chunk.
     pub copies: u8,
     /// How often a chunk that failed is tried again.
@@ -311,6 +313,7 @@ impl Peer {
             chunks,
             pages,
             limits: work.limits,
+            strict: work.strict,
             copies: work.copies,
             author: AuthorId(author.public()),
             created_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),

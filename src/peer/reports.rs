@@ -62,7 +62,7 @@ impl Reporter {
                     let (number, slot) = of_ticket(ticket);
                     done.push(Done::Started { number, slot });
                 }
-                Report::Finished { ticket, output, cpu_micros, wall_micros } => {
+                Report::Finished { ticket, output, cpu_micros, wall_micros, .. } => {
                     finish(ticket, self.keep(&output), cpu_micros, wall_micros);
                 }
                 // Nobody waits for what was stopped.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use essaim_jobs::Limits;
 use essaim_worker::process::{Launch, ProcessConfig, Processes};
-use essaim_worker::{Chunk, Failure, JobSpec, ProgramError, Report, Request, Role};
+use essaim_worker::{Chunk, Failure, JobSpec, ProgramError, ProgramId, Report, Request, Role};
 use tempfile::TempDir;
 
 /// Far longer than anything here takes: a report that does not come fails the test, in time for people.
@@ -56,7 +56,7 @@ impl Node {
     /// Loads a program; the answer is the number of a job of it.
     pub fn load(&mut self, program: impl Into<Bytes>, limits: Limits) -> Result<u64, ProgramError> {
         self.programs += 1;
-        let (id, job) = ([self.programs; 32], u64::from(self.programs));
+        let (id, job) = (id_of(self.programs), u64::from(self.programs));
         let spec = JobSpec { limits, ..JobSpec::default() };
         self.processes.submit(Request::Load { program: id, bytes: program.into() });
         self.processes.submit(Request::Job { job, program: id, spec });
@@ -87,7 +87,7 @@ impl Node {
     /// Forgets the program of a job, and the job.
     pub fn forget(&mut self, job: u64) {
         self.processes.submit(Request::ForgetJob { job });
-        self.processes.submit(Request::ForgetProgram { program: [job as u8; 32] });
+        self.processes.submit(Request::ForgetProgram { program: id_of(job as u8) });
     }
 
     /// The processes that run chunks.
@@ -111,6 +111,10 @@ impl Node {
         let resident = resident_bytes();
         assert!(resident < NODE_BYTES, "the node has {resident} bytes of memory");
     }
+}
+
+fn id_of(number: u8) -> ProgramId {
+    ProgramId::plain([number; 32])
 }
 
 /// This process's memory. The tests of one process share it.

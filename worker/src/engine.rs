@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, Linker, PoolingAllocationConfig};
+use serde::{Deserialize, Serialize};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, Linker, OptLevel, PoolingAllocationConfig};
 
 use crate::error::{EngineError, ProgramError, bounded};
 use crate::limits::{OnTurn, TABLE_ELEMENTS, TABLES};
@@ -42,6 +43,35 @@ pub enum Interrupt {
     Process,
 }
 
+/// What is compiled into a program beside itself; nothing by default, for it costs speed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Mode {
+    /// Fuel is counted.
+    pub metered: bool,
+    /// NaNs are made canonical.
+    pub strict: bool,
+}
+
+impl Mode {
+    /// The mode that is meant by [`Mode::word`]'s word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Mode> {
+        let modes = [(false, false), (true, false), (false, true), (true, true)];
+        modes.into_iter().map(|(metered, strict)| Mode { metered, strict }).find(|mode| mode.word() == word)
+    }
+
+    /// A name for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match (self.metered, self.strict) {
+            (false, false) => "plain",
+            (true, false) => "metered",
+            (false, true) => "strict",
+            (true, true) => "metered-strict",
+        }
+    }
+}
+
 /// How an engine is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineConfig {
@@ -51,15 +81,21 @@ pub struct EngineConfig {
     pub memory_bytes: u64,
     /// How guests are interrupted.
     pub interrupt: Interrupt,
+    /// What is compiled in.
+    pub mode: Mode,
+    /// Whether the compiler takes its time. If not, it is done sooner, and programs run up to 1.6 times longer.
+    pub optimize: bool,
 }
 
 impl Default for EngineConfig {
-    /// One thread a core, 4 GiB a chunk, checks.
+    /// One thread a core, 4 GiB a chunk, checks and nothing else compiled in, optimized.
     fn default() -> EngineConfig {
         EngineConfig {
             threads: thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: FOUR_GIB,
             interrupt: Interrupt::Checks,
+            mode: Mode::default(),
+            optimize: true,
         }
     }
 }
@@ -71,8 +107,7 @@ pub struct Engine(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) linker: Linker<Guest>,
-    pub(crate) memory_bytes: u64,
-    pub(crate) interrupt: Interrupt,
+    pub(crate) config: EngineConfig,
     /// For wasmtime-wasi, which enters a runtime in each call that could wait, though here none does.
     /// `Some` until the engine is dropped.
     runtime: Option<tokio::runtime::Runtime>,
@@ -104,6 +139,20 @@ impl Engine {
         &self.0.allocator
     }
 
+    /// What it compiles in.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.0.config.mode
+    }
+
+    /// An engine like this one, in another mode.
+    ///
+    /// # Errors
+    /// As for [`Engine::new`].
+    pub fn in_mode(&self, mode: Mode) -> Result<Engine, EngineError> {
+        if mode == self.0.config.mode { Ok(self.clone()) } else { Engine::new(EngineConfig { mode, ..self.0.config }) }
+    }
+
     /// Compiles a program, binary or text, and checks that it can be run. Takes milliseconds to minutes by its
     /// size, on the threads of the rayon pool that it is called in.
     ///
@@ -116,7 +165,7 @@ impl Engine {
     /// Notes that a guest runs, until the answer is dropped. Without checks in the guest, `on_turn` is called meanwhile
     /// whenever the epoch turns, on another thread.
     pub(crate) fn enter(&self, on_turn: Option<&OnTurn>) -> Running<'_> {
-        let on_turn = on_turn.filter(|_| self.0.interrupt == Interrupt::Process).cloned();
+        let on_turn = on_turn.filter(|_| self.0.config.interrupt == Interrupt::Process).cloned();
         self.0.pulse.watched().extend(on_turn.clone());
         self.0.pulse.running.fetch_add(1, Ordering::SeqCst);
         if self.0.pulse.asleep.load(Ordering::SeqCst) {
@@ -135,14 +184,15 @@ pub(crate) struct Unstarted {
 
 impl Unstarted {
     pub(crate) fn new(config: EngineConfig) -> Result<Unstarted, EngineError> {
-        let threads = config.threads.max(1);
-        let (wasmtime, allocator) = match wasmtime::Engine::new(&pooled_config(threads, config.interrupt)) {
+        let config =
+            EngineConfig { threads: config.threads.max(1), memory_bytes: config.memory_bytes.min(FOUR_GIB), ..config };
+        let (wasmtime, allocator) = match wasmtime::Engine::new(&pooled_config(&config)) {
             Ok(engine) => {
                 let scan = PoolingAllocationConfig::is_pagemap_scan_available();
                 (engine, format!("pooled, {}", if scan { "pages kept" } else { "no PAGEMAP_SCAN: pages given back" }))
             }
             Err(why) => {
-                let engine = wasmtime::Engine::new(&base_config(config.interrupt)).map_err(refused)?;
+                let engine = wasmtime::Engine::new(&base_config(&config)).map_err(refused)?;
                 (engine, bounded(format!("on demand, for there is no pool: {why:#}")))
             }
         };
@@ -168,8 +218,7 @@ impl Unstarted {
         Ok(Engine(Arc::new(Inner {
             linker: sandbox::linker(&self.wasmtime).map_err(refused)?,
             wasmtime: self.wasmtime,
-            memory_bytes: self.config.memory_bytes.min(FOUR_GIB),
-            interrupt: self.config.interrupt,
+            config: self.config,
             runtime: Some(runtime),
             pulse,
             ticker,
@@ -214,10 +263,13 @@ pub fn tag() -> String {
 }
 
 /// What decides what a program computes, and how fast.
-fn base_config(interrupt: Interrupt) -> Config {
+fn base_config(engine: &EngineConfig) -> Config {
     let mut config = Config::new();
     config
-        .epoch_interruption(interrupt == Interrupt::Checks)
+        .epoch_interruption(engine.interrupt == Interrupt::Checks)
+        .consume_fuel(engine.mode.metered)
+        .cranelift_nan_canonicalization(engine.mode.strict)
+        .cranelift_opt_level(if engine.optimize { OptLevel::Speed } else { OptLevel::None })
         .max_wasm_stack(WASM_STACK_BYTES)
         .wasm_relaxed_simd(true)
         .relaxed_simd_deterministic(true)
@@ -228,8 +280,8 @@ fn base_config(interrupt: Interrupt) -> Config {
     config
 }
 
-fn pooled_config(threads: usize, interrupt: Interrupt) -> Config {
-    let instances = u32::try_from(threads + SPARE_INSTANCES).unwrap_or(u32::MAX);
+fn pooled_config(engine: &EngineConfig) -> Config {
+    let instances = u32::try_from(engine.threads + SPARE_INSTANCES).unwrap_or(u32::MAX);
     let keep = if PoolingAllocationConfig::is_pagemap_scan_available() { KEEP_RESIDENT_BYTES } else { 0 };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(instances)
@@ -242,9 +294,9 @@ fn pooled_config(threads: usize, interrupt: Interrupt) -> Config {
         .total_stacks(0)
         .linear_memory_keep_resident(keep)
         .table_keep_resident(keep)
-        .max_unused_warm_slots(u32::try_from(threads).unwrap_or(u32::MAX))
+        .max_unused_warm_slots(u32::try_from(engine.threads).unwrap_or(u32::MAX))
         .pagemap_scan(Enabled::Auto);
-    let mut config = base_config(interrupt);
+    let mut config = base_config(engine);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }

@@ -161,6 +161,14 @@ pub enum Failure {
         /// The end of its stderr.
         stderr: String,
     },
+    /// It computed more than the job allows.
+    #[error("the chunk needed more than its limit of {fuel} units of fuel")]
+    OutOfFuel {
+        /// The limit.
+        fuel: u64,
+        /// The end of its stderr.
+        stderr: String,
+    },
     /// It was refused memory beyond the job's limit, and failed.
     #[error("the program needed more than its limit of {bytes} bytes of memory")]
     OutOfMemory {
@@ -222,6 +230,7 @@ impl Failure {
         match self {
             Failure::Trap { .. }
             | Failure::Exit { .. }
+            | Failure::OutOfFuel { .. }
             | Failure::OutOfMemory { .. }
             | Failure::OutputTooLarge { .. }
             | Failure::StackOverflow { .. } => true,
@@ -242,6 +251,7 @@ impl Failure {
             Failure::Trap { stderr, .. }
             | Failure::Exit { stderr, .. }
             | Failure::TimedOut { stderr, .. }
+            | Failure::OutOfFuel { stderr, .. }
             | Failure::OutOfMemory { stderr, .. }
             | Failure::OutputTooLarge { stderr, .. }
             | Failure::StackOverflow { stderr } => stderr,
@@ -258,9 +268,10 @@ impl Failure {
             }
             Failure::Trap { .. } | Failure::Exit { .. } => "see what it wrote to stderr",
             Failure::TimedOut { .. } => "cut smaller chunks (--block) or allow more time (--timeout)",
-            Failure::OutOfMemory { .. } => "cut smaller chunks (--block) or allow more memory",
+            Failure::OutOfFuel { .. } => "cut smaller chunks (--block) or allow more fuel (--fuel)",
+            Failure::OutOfMemory { .. } => "cut smaller chunks (--block) or allow more memory (--memory)",
             Failure::HostMemory { .. } => "let a machine with more memory run it",
-            Failure::OutputTooLarge { .. } => "cut smaller chunks (--block) or allow more output",
+            Failure::OutputTooLarge { .. } => "cut smaller chunks (--block) or allow more output (--output)",
             Failure::StackOverflow { .. } => "recurse less: use a loop, or a stack of your own on the heap",
             Failure::Stopped => "nothing is wrong: another peer was first, or the job was cancelled",
             Failure::Sink { .. } => "see why what reads the output went away",

@@ -3,11 +3,26 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Mode;
 use crate::error::{Failure, ProgramError};
 use crate::sandbox::{JobSpec, Role};
 
-/// A program's name: the hash of its bytes, which the pool takes as given.
-pub type ProgramId = [u8; 32];
+/// A program's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ProgramId {
+    /// The hash of its bytes, which the pool takes as given.
+    pub hash: [u8; 32],
+    /// What is compiled in beside it. A job that limits fuel needs a program that is metered.
+    pub mode: Mode,
+}
+
+impl ProgramId {
+    /// With nothing compiled in.
+    #[must_use]
+    pub fn plain(hash: [u8; 32]) -> ProgramId {
+        ProgramId { hash, mode: Mode::default() }
+    }
+}
 
 /// What the pool is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +110,8 @@ pub enum Report {
         cpu_micros: u64,
         /// Time by the wall, microseconds.
         wall_micros: u64,
+        /// The fuel that it took, where it is counted.
+        fuel: Option<u64>,
     },
     /// A chunk failed.
     Failed {

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Mode};
 use crate::error::{EngineError, Failure, ProgramError, bounded};
 use crate::limits::{OnTurn, StopFlag};
 use crate::message::{Chunk, ProgramId, Report, Request};
 use crate::meter::{Meter, Spent};
-use crate::program::Program;
+use crate::program::{Gave, Program};
 use crate::sandbox::{ChunkSpec, JobSpec, Role};
 
 /// The most programs that are loaded or being compiled.
@@ -41,7 +41,8 @@ pub struct Pool {
 }
 
 struct Shared {
-    engine: Engine,
+    /// One for each mode that was asked for.
+    engines: Mutex<Vec<Engine>>,
     threads: rayon::ThreadPool,
     queue: Mutex<Queue>,
     /// One flag a thread, for the chunk it runs. Cleared and set with the queue locked.
@@ -203,7 +204,7 @@ impl Shared {
     ) -> Result<Arc<Shared>, EngineError> {
         let threads = threads.max(1);
         Ok(Arc::new(Shared {
-            engine,
+            engines: Mutex::new(vec![engine]),
             threads: rayon_pool("essaim-run", threads)?,
             queue: Mutex::new(Queue { running: vec![None; threads], ..Queue::default() }),
             stops: (0..threads).map(|_| StopFlag::default()).collect(),
@@ -304,8 +305,8 @@ impl Shared {
     fn compile_all(self: &Arc<Self>, programs: &Receiver<(ProgramId, Bytes)>) {
         while let Ok((program, bytes)) = programs.recv() {
             let compiled = catch_unwind(AssertUnwindSafe(|| match rayon_pool("essaim-compile", self.stops.len()) {
-                Ok(threads) => threads.install(|| self.engine.load(&bytes)),
-                Err(_) => self.engine.load(&bytes),
+                Ok(threads) => threads.install(|| self.compile(program.mode, &bytes)),
+                Err(_) => self.compile(program.mode, &bytes),
             }))
             .unwrap_or_else(|_| Err(ProgramError::Compile { message: "the compiler panicked".to_owned() }));
 
@@ -314,6 +315,20 @@ impl Shared {
                 Err(error) => self.refuse(program, error),
             }
         }
+    }
+
+    fn compile(&self, mode: Mode, bytes: &[u8]) -> Result<Program, ProgramError> {
+        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        let engine = match engines.iter().find(|engine| engine.mode() == mode) {
+            Some(engine) => engine.clone(),
+            None => {
+                let engine = engines[0].in_mode(mode).map_err(|e| ProgramError::Host { message: e.to_string() })?;
+                engines.push(engine.clone());
+                engine
+            }
+        };
+        drop(engines);
+        engine.load(bytes)
     }
 
     /// Forgets a program that cannot be run, and says so of it and of the chunks that waited for it.
@@ -367,7 +382,7 @@ impl Shared {
             let Spent { cpu_micros, wall_micros } = meter.lap();
             let due = meter.read_at() - sent >= REPORT_EVERY;
             let report = match result {
-                Ok((output, _)) => Report::Finished { ticket, output, cpu_micros, wall_micros },
+                Ok(Gave { output, fuel, .. }) => Report::Finished { ticket, output, cpu_micros, wall_micros, fuel },
                 Err(failure) => Report::Failed { ticket, failure, cpu_micros, wall_micros },
             };
             if outbox.end(report) >= REPORTS || due {

@@ -44,6 +44,22 @@ pub struct Outcome {
     pub cpu_micros: u64,
     /// The end of its stderr.
     pub stderr: String,
+    /// The fuel that it took, where it is counted.
+    pub fuel: Option<u64>,
+}
+
+/// What a run gave, unmetered.
+pub(crate) struct Gave {
+    pub(crate) output: Bytes,
+    pub(crate) stderr: String,
+    pub(crate) fuel: Option<u64>,
+}
+
+impl Gave {
+    fn after(self, cpu_micros: u64) -> Outcome {
+        let Gave { output, stderr, fuel } = self;
+        Outcome { output, cpu_micros, stderr, fuel }
+    }
 }
 
 impl Program {
@@ -96,13 +112,12 @@ impl Program {
         let result = self.execute(job, chunk, stdin, stop, None);
         let cpu_micros = meter.lap().cpu_micros;
         match result {
-            Ok((output, stderr)) => Ok(Outcome { output, cpu_micros, stderr }),
+            Ok(gave) => Ok(gave.after(cpu_micros)),
             Err(failure) => Err((failure, cpu_micros)),
         }
     }
 
-    /// As [`Program::run`], unmetered: the output and the end of stderr. `on_turn` is called
-    /// whenever the epoch turns meanwhile.
+    /// As [`Program::run`], without reading the clock. `on_turn` is called whenever the epoch turns meanwhile.
     pub(crate) fn execute(
         &self,
         job: &JobSpec,
@@ -110,7 +125,7 @@ impl Program {
         stdin: Bytes,
         stop: &StopFlag,
         on_turn: Option<OnTurn>,
-    ) -> Result<(Bytes, String), Failure> {
+    ) -> Result<Gave, Failure> {
         let sink = Sink::Buffer { bytes: Vec::new(), most: job.limits.output_bytes };
         let stdio = Stdio::new(Source::Bytes(stdin), sink);
         let deadline = Instant::now().checked_add(Duration::from_millis(job.limits.millis));
@@ -138,19 +153,13 @@ impl Program {
         let result = self.guarded(job, chunk, stdio, Watch { stop: stop.clone(), deadline: None, on_turn: None });
         let cpu_micros = meter.lap().cpu_micros;
         match result {
-            Ok((output, stderr)) => Ok(Outcome { output, cpu_micros, stderr }),
+            Ok(gave) => Ok(gave.after(cpu_micros)),
             Err(failure) => Err((failure, cpu_micros)),
         }
     }
 
     /// A panic below us, which would be a fault of ours or of the engine's, fails the chunk and not the worker.
-    fn guarded(
-        &self,
-        job: &JobSpec,
-        chunk: ChunkSpec,
-        stdio: Arc<Stdio>,
-        watch: Watch,
-    ) -> Result<(Bytes, String), Failure> {
+    fn guarded(&self, job: &JobSpec, chunk: ChunkSpec, stdio: Arc<Stdio>, watch: Watch) -> Result<Gave, Failure> {
         catch_unwind(AssertUnwindSafe(|| self.instantiate_and_call(job, chunk, stdio, watch))).unwrap_or_else(|panic| {
             let why = panic.downcast_ref::<String>().map(String::as_str);
             let why = why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
@@ -164,15 +173,19 @@ impl Program {
         chunk: ChunkSpec,
         stdio: Arc<Stdio>,
         watch: Watch,
-    ) -> Result<(Bytes, String), Failure> {
+    ) -> Result<Gave, Failure> {
         let inner = &self.engine.0;
         let _runtime = inner.enter();
-        let guest = Guest::new(job, chunk, stdio, inner.memory_bytes, watch);
+        let guest = Guest::new(job, chunk, stdio, inner.config.memory_bytes, watch);
         let mut store = Store::new(&inner.wasmtime, guest);
         store.limiter(|guest| &mut guest.memory);
         // A guest may hand the host all its memory, and a list of its parts: it is copied in bounded pieces.
         store.set_hostcall_fuel(usize::try_from(job.limits.memory_bytes.saturating_mul(2)).unwrap_or(usize::MAX));
-        if inner.interrupt == Interrupt::Checks {
+        let tank = job.limits.fuel.unwrap_or(u64::MAX);
+        if inner.config.mode.metered {
+            store.set_fuel(tank).map_err(|error| Failure::Internal { message: bounded(error) })?;
+        }
+        if inner.config.interrupt == Interrupt::Checks {
             store.set_epoch_deadline(1);
             store.epoch_deadline_callback(|store| {
                 store.data().watch.look().map_err(wasmtime::Error::new)?;
@@ -187,14 +200,15 @@ impl Program {
             let start = start.ok_or_else(|| wasmtime::Error::msg("`_start` is gone"))?;
             start.typed::<(), ()>(&store)?.call(&mut store, ())
         })();
+        let fuel = store.get_fuel().ok().map(|left| tank - left);
         let guest = store.data();
         if let Err(error) = result
-            && let Some(failure) = failure(&error, guest, job, inner.memory_bytes)
+            && let Some(failure) = failure(&error, guest, job, inner.config.memory_bytes)
         {
             return Err(failure);
         }
         let output = guest.stdio.finish().map_err(|breach| Failure::Sink { message: bounded(breach) })?;
-        Ok((output, guest.stdio.stderr()))
+        Ok(Gave { output, stderr: guest.stdio.stderr(), fuel })
     }
 }
 
@@ -224,6 +238,7 @@ fn failure(error: &wasmtime::Error, guest: &Guest, job: &JobSpec, host_memory_by
     }
     let trap = error.downcast_ref::<Trap>();
     Some(match trap {
+        Some(Trap::OutOfFuel) => Failure::OutOfFuel { fuel: limits.fuel.unwrap_or(u64::MAX), stderr },
         Some(Trap::StackOverflow) => Failure::StackOverflow { stderr },
         _ if guest.memory.refused() => Failure::OutOfMemory { bytes: limits.memory_bytes, stderr },
         // With a backtrace it came out of the guest: a trap, or an argument that no host function takes.

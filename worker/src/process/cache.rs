@@ -35,8 +35,8 @@ impl Cache {
     }
 
     fn path(&self, program: ProgramId, ending: &str) -> PathBuf {
-        let name: String = program.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.dir.join(name).with_extension(ending)
+        let hash: String = program.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.dir.join(format!("{hash}-{}.{ending}", program.mode.word()))
     }
 
     /// The compiled program, if it is here; it is now the most recently used.
@@ -109,13 +109,17 @@ mod tests {
 
     use super::*;
 
+    fn id(program: u8) -> ProgramId {
+        ProgramId::plain([program; 32])
+    }
+
     fn put(cache: &Cache, program: u8, bytes: usize) {
-        cache.begin([program; 32]).unwrap().write_all(&vec![program; bytes]).unwrap();
-        cache.keep([program; 32]).unwrap();
+        cache.begin(id(program)).unwrap().write_all(&vec![program; bytes]).unwrap();
+        cache.keep(id(program)).unwrap();
     }
 
     fn used(cache: &Cache, program: u8, seconds: u64) {
-        let file = File::options().write(true).open(cache.path([program; 32], COMPLETE)).unwrap();
+        let file = File::options().write(true).open(cache.path(id(program), COMPLETE)).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
     }
 
@@ -128,13 +132,13 @@ mod tests {
         used(&cache, 1, 1_000);
         used(&cache, 2, 2_000);
         // Found, so used.
-        let mut open = cache.find([1; 32]).unwrap();
+        let mut open = cache.find(id(1)).unwrap();
         put(&cache, 3, 100);
-        assert!(cache.find([2; 32]).is_none());
-        assert!(cache.find([3; 32]).is_some());
+        assert!(cache.find(id(2)).is_none());
+        assert!(cache.find(id(3)).is_some());
         // One that is larger than all that may be kept stays until there is another.
         put(&cache, 4, 1_000);
-        assert!(cache.find([1; 32]).is_none() && cache.find([4; 32]).is_some());
+        assert!(cache.find(id(1)).is_none() && cache.find(id(4)).is_some());
         let mut bytes = Vec::new();
         open.read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes, [1; 100]);
@@ -144,8 +148,8 @@ mod tests {
     fn what_is_half_written_is_not_found_and_does_not_stay() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path(), 250).unwrap();
-        cache.begin([1; 32]).unwrap().write_all(b"half").unwrap();
-        assert!(cache.find([1; 32]).is_none());
+        cache.begin(id(1)).unwrap().write_all(b"half").unwrap();
+        assert!(cache.find(id(1)).is_none());
         drop(cache);
         let cache = Cache::open(dir.path(), 250).unwrap();
         assert!(cache.files(UNDER_WAY).unwrap().is_empty());

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::confine::{self, Purpose};
 use super::frame;
-use crate::engine::{EngineConfig, Interrupt, Unstarted};
+use crate::engine::{EngineConfig, Interrupt, Mode, Unstarted};
 use crate::error::{ProgramError, bounded};
 use crate::message::{ProgramId, Report, Request};
 use crate::meter::Meter;
@@ -22,7 +22,9 @@ use crate::program::{PROGRAM_BYTES, Program};
 pub(super) const RUN: &str = "run";
 pub(super) const COMPILE: &str = "compile";
 /// Under this name a child knows its only program.
-pub(super) const PROGRAM: ProgramId = [0; 32];
+pub(super) fn only_program() -> ProgramId {
+    ProgramId::plain([0; 32])
+}
 /// Reports that go into one frame have about so many bytes of output at most; one output may have more.
 const FRAME_OUTPUTS: usize = 1 << 20;
 
@@ -49,8 +51,9 @@ pub fn sandbox(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let words: Vec<String> = words.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
-    match (words.first().map(String::as_str), number(1), number(2)) {
-        (Some(RUN), Some(memory_bytes), _) => match run(memory_bytes) {
+    let mode = words.get(1).and_then(|word| Mode::of_word(word)).unwrap_or_default();
+    match (words.first().map(String::as_str), number(2), number(3)) {
+        (Some(RUN), Some(memory_bytes), _) => match run(mode, memory_bytes) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
                 // If the node is gone, nobody wants to know.
@@ -59,7 +62,7 @@ pub fn sandbox(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             }
         },
         (Some(COMPILE), Some(threads), Some(seconds)) => {
-            let done = compile(threads as usize, seconds);
+            let done = compile(mode, threads as usize, seconds);
             let said = postcard::to_allocvec(&done).unwrap_or_default();
             let _ = io::stderr().write_all(&said);
             if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -76,11 +79,15 @@ fn own(stream: BorrowedFd<'_>) -> io::Result<File> {
     Ok(File::from(stream.try_clone_to_owned()?))
 }
 
+/// The engine of a process, alike where a program is compiled and where it is run.
+fn config_of(mode: Mode) -> EngineConfig {
+    EngineConfig { threads: 1, interrupt: Interrupt::Process, mode, ..EngineConfig::default() }
+}
+
 /// Runs chunks until the node closes the socket.
-fn run(memory_bytes: u64) -> Result<(), String> {
+fn run(mode: Mode, memory_bytes: u64) -> Result<(), String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
-    let engine = Unstarted::new(EngineConfig { threads: 1, memory_bytes, interrupt: Interrupt::Process })
-        .map_err(|error| words(&error))?;
+    let engine = Unstarted::new(EngineConfig { memory_bytes, ..config_of(mode) }).map_err(|error| words(&error))?;
     let file = own(rustix::stdio::stdout()).map_err(|error| words(&error))?;
     // SAFETY: the file was written by a sandbox process of this node that compiled, and that has ended; since then it
     // is in a folder that only this user writes to. wasmtime checks that it is of this version and configuration.
@@ -109,7 +116,7 @@ fn run(memory_bytes: u64) -> Result<(), String> {
                 }
             }
         };
-        Pool::of_one(engine, PROGRAM, &program, report).map_err(|error| words(&error))?
+        Pool::of_one(engine, only_program(), &program, report).map_err(|error| words(&error))?
     };
     // The first reading of a clock looks up where the system keeps it.
     Meter::start();
@@ -143,12 +150,11 @@ fn framed(reports: Vec<Report>) -> Vec<Vec<Report>> {
 }
 
 /// Compiles the program on standard input to standard output. Says what was wrong with it.
-fn compile(threads: usize, seconds: u64) -> Result<(), ProgramError> {
+fn compile(mode: Mode, threads: usize, seconds: u64) -> Result<(), ProgramError> {
     let broken = |error: &dyn std::fmt::Display| ProgramError::Compile { message: bounded(error.to_string()) };
     let purpose = Purpose::Compile { seconds };
     let mut to = own(rustix::stdio::stdout()).map_err(|error| broken(&error))?;
-    let engine = Unstarted::new(EngineConfig { threads: 1, interrupt: Interrupt::Process, ..EngineConfig::default() })
-        .map_err(|error| broken(&error))?;
+    let engine = Unstarted::new(config_of(mode)).map_err(|error| broken(&error))?;
     confine::give_up_rights(purpose).map_err(|error| broken(&error))?;
     let engine = engine.start().map_err(|error| broken(&error))?;
     let threads =

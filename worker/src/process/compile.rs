@@ -51,7 +51,7 @@ pub(super) fn compile(
     }
     let here = |error: io::Error| ProgramError::Host { message: bounded(format!("cannot compile here: {error}")) };
     let to = cache.begin(program).map_err(here)?;
-    let (status, said) = run(config, bytes, to, cancel).map_err(here)?;
+    let (status, said) = run(config, program, bytes, to, cancel).map_err(here)?;
     let outcome = match postcard::from_bytes::<Result<(), ProgramError>>(&said) {
         Ok(Ok(())) if status.success() => cache.keep(program).map_err(here),
         Ok(Err(error)) => Err(error),
@@ -63,9 +63,16 @@ pub(super) fn compile(
     outcome
 }
 
-fn run(config: &ProcessConfig, bytes: &[u8], to: File, cancel: &Cancel) -> io::Result<(ExitStatus, Vec<u8>)> {
+fn run(
+    config: &ProcessConfig,
+    program: ProgramId,
+    bytes: &[u8],
+    to: File,
+    cancel: &Cancel,
+) -> io::Result<(ExitStatus, Vec<u8>)> {
     let seconds = config.compile_within.as_secs().max(1);
-    let words = [child::COMPILE.to_owned(), config.cpus.to_string(), seconds.to_string()];
+    let mode = program.mode.word().to_owned();
+    let words = [child::COMPILE.to_owned(), mode, config.cpus.to_string(), seconds.to_string()];
     let mut command = config.launch.command(&words);
     let mut child = command.stdin(Stdio::piped()).stdout(to).stderr(Stdio::piped()).spawn()?;
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());

@@ -97,7 +97,8 @@ pub(super) fn serve(shared: &Shared, seat: usize) {
 fn start(shared: &Shared, seat: usize, batch: &Batch) -> Result<Process, String> {
     let cannot = |error: io::Error| format!("a sandbox process cannot be started: {error}");
     let (ours, theirs) = UnixStream::pair().map_err(cannot)?;
-    let words = [child::RUN.to_owned(), shared.config.memory_bytes.to_string()];
+    let mode = batch.program.mode.word().to_owned();
+    let words = [child::RUN.to_owned(), mode, shared.config.memory_bytes.to_string()];
     let mut command = shared.config.launch.command(&words);
     let compiled = batch.compiled.try_clone().map_err(cannot)?;
     let child = command.stdin(OwnedFd::from(theirs)).stdout(compiled).spawn().map_err(cannot)?;
@@ -134,7 +135,7 @@ fn give(process: &mut Process, batch: Batch) -> io::Result<()> {
         if process.jobs.len() >= KNOWN_JOBS {
             process.jobs.drain().try_for_each(|job| say(&Request::ForgetJob { job }))?;
         }
-        say(&Request::Job { job, program: child::PROGRAM, spec: (*spec).clone() })?;
+        say(&Request::Job { job, program: child::only_program(), spec: (*spec).clone() })?;
         process.jobs.insert(job);
     }
     say(&Request::Run { job, role, chunks })

@@ -68,7 +68,7 @@ impl Harness {
 }
 
 fn program(id: u8) -> ProgramId {
-    [id; 32]
+    ProgramId::plain([id; 32])
 }
 
 #[test]
