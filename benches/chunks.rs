@@ -10,9 +10,8 @@ use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
 use bytes::Bytes;
-use essaim_jobs::Limits;
 use essaim_worker::process::{Launch, ProcessConfig};
-use essaim_worker::{Chunk, Engine, EngineConfig, JobSpec, Report, Request, Role, Sandbox, Workers};
+use essaim_worker::{Chunk, Engine, EngineConfig, JobSpec, ProgramId, Report, Request, Role, Sandbox, Workers};
 use serde_json::Value;
 
 const RUNS: usize = 5;
@@ -88,9 +87,9 @@ impl Under {
             sender.send(ended).unwrap();
         });
         let workers = workers.unwrap();
-        let spec = JobSpec { argv: vec![], env: vec![], seed: [0; 32], limits: Limits::default() };
-        workers.submit(Request::Load { program: [1; 32], bytes: std::fs::read(NOTHING).unwrap().into() });
-        workers.submit(Request::Job { job: 1, program: [1; 32], spec });
+        let (program, spec) = (ProgramId::plain([1; 32]), JobSpec::default());
+        workers.submit(Request::Load { program, bytes: std::fs::read(NOTHING).unwrap().into() });
+        workers.submit(Request::Job { job: 1, program, spec });
         Under { workers, finished }
     }
 

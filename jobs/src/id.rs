@@ -73,6 +73,16 @@ impl BlobRef {
         BlobRef { id: BlobId::of(bytes), len: bytes.len() as u64 }
     }
 
+    /// Names all that `reader` gives.
+    ///
+    /// # Errors
+    /// The reader's.
+    pub fn of_reader(reader: impl std::io::Read) -> std::io::Result<BlobRef> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(reader)?;
+        Ok(BlobRef { id: BlobId(*hasher.finalize().as_bytes()), len: hasher.count() })
+    }
+
     /// Whether `bytes` are what this names.
     #[must_use]
     pub fn names(&self, bytes: &[u8]) -> bool {

@@ -39,7 +39,7 @@ impl Default for Limits {
 /// A blob that the program may read as a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// The file's name in the guest's root folder.
+    /// The file's path in the guest's root folder, as `model/weights.bin`; see [`check_names`].
     pub name: Name,
     /// Its content.
     pub blob: BlobRef,
@@ -124,6 +124,7 @@ impl Manifest {
             ("number of pages", self.pages.len() == pages),
             ("copies", (1..=bounds::COPIES).contains(&self.copies)),
             ("blob length", self.blobs().all(|blob| blob.len <= bounds::BLOB_BYTES)),
+            ("data names", check_names(self.data.iter().map(|mount| mount.name.as_str())).is_ok()),
             ("memory limit", self.limits.memory_bytes <= 4 << 30),
             ("output limit", self.limits.output_bytes <= bounds::BLOB_BYTES),
             ("time limit", (1..=7 * 24 * 3_600_000).contains(&self.limits.millis)),
@@ -137,6 +138,24 @@ impl Manifest {
     fn blobs(&self) -> impl Iterator<Item = &BlobRef> {
         self.pages.iter().chain([&self.program]).chain(self.data.iter().map(|mount| &mount.blob))
     }
+}
+
+/// Whether a list of files can stand in one root folder: each name is a path of plain parts, none twice, none a folder
+/// of another's.
+///
+/// # Errors
+/// The name that cannot.
+pub fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let names: Vec<&str> = names.collect();
+    let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\0', '\\']);
+    for (at, name) in names.iter().enumerate() {
+        let twice = names[..at].contains(name);
+        let folder = names.iter().any(|other| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('/')));
+        if twice || folder || !name.split('/').all(plain) {
+            return Err((*name).to_owned());
+        }
+    }
+    Ok(())
 }
 
 impl Signable for Manifest {
@@ -154,5 +173,19 @@ impl Signed<Manifest> {
             return Err(ManifestError::NotTheAuthor);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_cannot_stand_together_are_refused() {
+        let check = |names: &[&str]| check_names(names.iter().copied());
+        assert!(check(&["a", "b/c", "b/d", "bc"]).is_ok());
+        for bad in [&["a", "a"][..], &["b", "b/c"], &[""], &["/a"], &["a/"], &["../a"], &["a/./b"], &["a\0"]] {
+            assert!(check(bad).is_err(), "{bad:?}");
+        }
     }
 }

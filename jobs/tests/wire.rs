@@ -83,14 +83,14 @@ fn key() -> Keypair {
 prop_compose! {
     fn manifest()(
         name in text(), program in blob(), argv in prop::collection::vec(text(), 0..4),
-        env in prop::collection::vec((text(), text()), 0..3), data in prop::collection::vec((text(), blob()), 0..3),
-        chunks in 1_u32..10_000, page in blob(), copies in 1..=bounds::COPIES, millis in 1_u64..100_000, nonce: u64,
+        env in prop::collection::vec((text(), text()), 0..3), data in prop::collection::vec(blob(), 0..3),
+        chunks in 1_u32..10_000, page in blob(), copies in 1..=bounds::COPIES, millis in 1_u64..100_000, fuel: Option<u64>, strict: bool, nonce: u64,
     ) -> Manifest {
         Manifest {
             version: VERSION, name, program, argv, env,
-            data: data.into_iter().map(|(name, blob)| Mount { name, blob }).collect(),
+            data: (0_u8..).zip(data).map(|(number, blob)| Mount { name: format!("data/{number}").try_into().unwrap(), blob }).collect(),
             chunks, pages: vec![page; (chunks as usize).div_ceil(bounds::PAGE_CHUNKS)],
-            limits: Limits { millis, ..Limits::default() }, copies,
+            limits: Limits { millis, fuel, ..Limits::default() }, strict, copies,
             author: AuthorId(key().public()), created_ms: nonce / 2, nonce,
         }
     }
@@ -244,6 +244,7 @@ fn a_manifest_out_of_bounds_says_which_field() {
         chunks: 1,
         pages: vec![BlobRef { id: BlobId([0; 32]), len: 1 }],
         limits: Limits::default(),
+        strict: false,
         copies: 1,
         author: AuthorId(key().public()),
         created_ms: 0,
@@ -251,12 +252,15 @@ fn a_manifest_out_of_bounds_says_which_field() {
     };
     assert_eq!(good.check(), Ok(()));
     type Spoil = fn(&mut Manifest);
-    let cases: [(&str, Spoil); 7] = [
+    let cases: [(&str, Spoil); 8] = [
         ("number of chunks", |m| m.chunks = 0),
         ("number of pages", |m| m.chunks = 5_000),
         ("copies", |m| m.copies = 0),
         ("copies", |m| m.copies = bounds::COPIES + 1),
         ("blob length", |m| m.program.len = bounds::BLOB_BYTES + 1),
+        ("data names", |m| {
+            m.data = vec![Mount { name: Text::try_from("../up".to_owned()).unwrap(), blob: m.program }];
+        }),
         ("memory limit", |m| m.limits.memory_bytes = (4 << 30) + 1),
         ("time limit", |m| m.limits.millis = 0),
     ];

@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use libp2p::Multiaddr;
 
 use super::config::Config;
+use super::data;
 use super::sandbox::Kind;
 use crate::net::{AddrError, PeerAddr, SwarmName, parse_listen};
 use crate::peer::When;
@@ -190,6 +191,9 @@ pub struct Run {
     /// How often a chunk that failed is tried again, at another peer
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(0..=100))]
     pub retries: u32,
+    /// Give the program a file to read, by its own name or another; may be repeated
+    #[arg(long, value_name = "[NAME=]FILE", value_parser = data::named)]
+    pub data: Vec<data::Named>,
     /// Set an environment variable for the program; may be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     pub env: Vec<(String, String)>,

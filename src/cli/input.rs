@@ -95,7 +95,7 @@ fn ranges(text: &str, block: Option<NonZeroU64>) -> Result<Cut, Fail> {
     Ok(Cut { inputs, bytes, how: "by range".into(), ..Cut::default() })
 }
 
-fn open(name: &OsStr) -> Result<File, Fail> {
+pub(super) fn open(name: &OsStr) -> Result<File, Fail> {
     let shown = Path::new(name).display();
     let file = File::open(name).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Fail::new(
@@ -112,7 +112,7 @@ fn open(name: &OsStr) -> Result<File, Fail> {
     }
 }
 
-fn broken(name: &OsStr) -> impl Fn(io::Error) -> Fail {
+pub(super) fn broken(name: &OsStr) -> impl Fn(io::Error) -> Fail {
     let shown = Path::new(name).display().to_string();
     move |error| Fail::new(format!("cannot read {shown}: {error}"), "check that it can be read to its end")
 }
@@ -157,7 +157,7 @@ fn spool(global: &Global, home: &Home) -> Result<File, Fail> {
 }
 
 /// A pipe or a device cannot be read again where it stands: it is copied.
-fn regular(mut file: File, name: &OsStr, home: &Home) -> Result<File, Fail> {
+pub(super) fn regular(mut file: File, name: &OsStr, home: &Home) -> Result<File, Fail> {
     if file.metadata().map_err(broken(name))?.is_file() {
         return Ok(file);
     }

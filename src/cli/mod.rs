@@ -3,6 +3,7 @@
 mod args;
 mod build;
 mod config;
+mod data;
 mod fail;
 mod input;
 mod join;

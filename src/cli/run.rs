@@ -8,7 +8,7 @@ use bytes::Bytes;
 use coordinator_free::io::Notice;
 use coordinator_free::message::Reason;
 use essaim_jobs::{Limits, NodeId};
-use essaim_worker::{ChunkSpec, Engine, EngineConfig, JobSpec, Mode, Program, StopFlag};
+use essaim_worker::{ChunkSpec, DataFile, Engine, EngineConfig, JobSpec, Mode, Program, StopFlag};
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -16,7 +16,7 @@ use super::args::{Global, Run, all_cpus};
 use super::fail::Fail;
 use super::progress::Show;
 use super::say::{count, say};
-use super::{input, join, program};
+use super::{data, input, join, program};
 use crate::peer::{End, Job, Peer, Submission, When};
 use crate::store::Spool;
 
@@ -38,6 +38,7 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
     let program = tokio::task::block_in_place(|| program::check(&engine, path))?;
     let home = join::home(global)?;
     let cut = tokio::task::block_in_place(|| input::cut(global, &run, &home))?;
+    let data = tokio::task::block_in_place(|| data::open(&run.data, &home))?;
     let folds = program.compiled.declares_reduce() && !run.no_reduce;
     let chunks = cut.inputs.len() as u32;
     let what = format!("{}: {} ({}, {})", program.name, count(u64::from(chunks), "chunk"), size(cut.bytes), cut.how);
@@ -57,7 +58,9 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         millis: run.timeout.as_millis().try_into().unwrap_or(u64::MAX),
         fuel: run.fuel,
     };
-    let spec = JobSpec { argv: run.args.clone(), env: run.env.clone(), seed: [0; 32], limits };
+    let mounted = data.iter().map(|data| DataFile::of(data.name.clone(), Arc::clone(&data.file))).collect();
+    let mounted = Result::map_err(mounted, |e| Fail::new(format!("a data file is gone: {e}"), "see where it went"))?;
+    let spec = JobSpec { argv: run.args.clone(), env: run.env.clone(), data: mounted, seed: [0; 32], limits };
     let work = Submission {
         name: program.name.clone(),
         program: program.bytes,
@@ -65,6 +68,7 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         env: run.env,
         inputs: cut.inputs,
         places: cut.places,
+        data,
         limits,
         strict: run.strict,
         copies: run.copies,

@@ -6,13 +6,12 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use coordinator_free::io::{Input, Notice, Output};
 use coordinator_free::message::{Close, MESSAGE_BYTES, Message, Reason};
 use coordinator_free::{Config as MemberConfig, Member, Resume, Tuning};
 use essaim_jobs::bounds::{self, Text};
 use essaim_jobs::{JobId, Keypair, Leaf, Manifest, NodeId, Signed, decode, encode};
-use essaim_worker::{EngineError, JobSpec, Mode, ProgramId, Request, Sandbox, Workers};
+use essaim_worker::{EngineError, Request, Sandbox, Workers};
 use libp2p::Multiaddr;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -21,6 +20,7 @@ use tracing::{debug, info, warn};
 use super::feed::{Feed, Feeding, Source, ticket};
 use super::governor::{Governor, When, watch_machine};
 use super::job::{AuthorSide, JobState, Own};
+use super::provisions::{Provisions, program_of, spec};
 use super::reports::{Done, Reporter};
 use super::wire::{ADDRESSES, ANNOUNCEMENT_BYTES, Announcement, Direct, Place};
 use super::{End, Status, Traffic};
@@ -52,8 +52,8 @@ pub enum Command {
 
 /// What comes back from a task.
 enum Inner {
-    /// A job's program is here, or cannot be had.
-    Program { announcement: Box<Announcement>, program: Result<Bytes, String> },
+    /// A job's program and data are here, or cannot be had.
+    Provided { announcement: Box<Announcement>, provisions: Result<Provisions, String> },
     /// An output is safe, or cannot be had; `Err(true)`: because this node's disk does not take it.
     Collected { job: JobId, slot: u32, worker: NodeId, outcome: Result<(), Uncollected> },
 }
@@ -92,7 +92,7 @@ pub struct Hive {
     jobs: BTreeMap<JobId, JobState>,
     numbers: HashMap<u32, JobId>,
     next_number: u32,
-    /// Jobs whose program is being fetched.
+    /// Jobs whose program and data are being fetched.
     joining: HashSet<JobId>,
     ended: VecDeque<(JobId, Option<Signed<Close>>)>,
     connected: HashSet<NodeId>,
@@ -231,17 +231,17 @@ impl Hive {
     // Jobs: opened, joined, ended.
 
     async fn open_own(&mut self, own: Own) {
-        let program = own.program.clone();
+        let provisions = own.provisions.clone();
         let manifest = own.manifest.clone();
         let retries = own.retries;
         let author = AuthorSide::new(own);
-        self.open(&manifest, self.me, program, retries, Some(author)).await;
+        self.open(&manifest, self.me, provisions, retries, Some(author)).await;
         self.greet().await;
         self.announce_all().await;
         self.seek();
     }
 
-    /// Hears of an open job: fetches its program, and joins.
+    /// Hears of an open job: fetches what it takes, and joins.
     fn on_announcement(&mut self, announcement: Announcement) {
         let job = announcement.place.body.job;
         let busy = self.jobs.len() + self.joining.len() >= JOBS;
@@ -256,8 +256,8 @@ impl Hive {
         let sender = self.inner_sender.clone();
         tokio::spawn(async move {
             source.net.add_address(source.from, addresses).await;
-            let program = source.fetch(announcement.manifest.body.program).await;
-            let _ = sender.send(Inner::Program { announcement: Box::new(announcement), program }).await;
+            let provisions = Provisions::fetch(&source, &announcement.manifest.body).await;
+            let _ = sender.send(Inner::Provided { announcement: Box::new(announcement), provisions }).await;
         });
     }
 
@@ -265,7 +265,7 @@ impl Hive {
         &mut self,
         manifest: &Signed<Manifest>,
         author_node: NodeId,
-        program: Bytes,
+        provisions: Provisions,
         retries: u32,
         author: Option<AuthorSide>,
     ) {
@@ -277,8 +277,12 @@ impl Hive {
         self.net.subscribe(Topic::Job(job)).await;
         if self.cpus > 0 {
             let id = program_of(&manifest);
-            self.pool.submit(Request::Load { program: id, bytes: program });
-            self.pool.submit(Request::Job { job: u64::from(number), program: id, spec: spec(&manifest) });
+            self.pool.submit(Request::Load { program: id, bytes: provisions.program });
+            self.pool.submit(Request::Job {
+                job: u64::from(number),
+                program: id,
+                spec: spec(&manifest, provisions.data),
+            });
         }
         let member = Member::new(
             MemberConfig {
@@ -468,13 +472,13 @@ impl Hive {
 
     async fn on_inner(&mut self, inner: Inner) {
         match inner {
-            Inner::Program { announcement, program } => {
+            Inner::Provided { announcement, provisions } => {
                 let job = announcement.place.body.job;
                 self.joining.remove(&job);
-                match program {
+                match provisions {
                     Ok(_) if self.leaving => {}
-                    Ok(program) => {
-                        self.open(&announcement.manifest, announcement.place.body.node, program, 0, None).await;
+                    Ok(provisions) => {
+                        self.open(&announcement.manifest, announcement.place.body.node, provisions, 0, None).await;
                     }
                     // It is announced again while it is open, and tried again then.
                     Err(why) => warn!(job = %job.short(), why, "cannot join a job"),
@@ -702,22 +706,5 @@ fn kept(leaf: &Leaf) -> Option<essaim_jobs::BlobId> {
     match leaf {
         Leaf::Blob(name) => Some(name.id),
         Leaf::Inline(_) | Leaf::Failed(_) => None,
-    }
-}
-
-/// The program of a job, as the pool knows it.
-fn program_of(manifest: &Manifest) -> ProgramId {
-    let mode = Mode { metered: manifest.limits.fuel.is_some(), strict: manifest.strict };
-    ProgramId { hash: manifest.program.id.0, mode }
-}
-
-/// What the pool must know of a job.
-fn spec(manifest: &Manifest) -> JobSpec {
-    JobSpec {
-        argv: manifest.argv.iter().map(|arg| arg.as_str().to_owned()).collect(),
-        env: manifest.env.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned())).collect(),
-        // A chunk's output depends on the program and its input alone: the same job run again draws the same.
-        seed: manifest.program.id.0,
-        limits: manifest.limits,
     }
 }

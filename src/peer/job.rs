@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use coordinator_free::message::MESSAGE_BYTES;
 use coordinator_free::{Member, Message, Notice};
 use essaim_jobs::{BlobId, JobId, Keypair, Manifest, NodeId, Signed, decode};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::feed::Feed;
+use super::provisions::Provisions;
 use super::wire::{ANNOUNCEMENT_BYTES, Announcement};
 use super::{End, Progress, Traffic};
 use crate::net::{Topic, Verdict};
@@ -41,7 +41,7 @@ pub struct Own {
     pub manifest: Signed<Manifest>,
     pub key: Keypair,
     pub retries: u32,
-    pub program: Bytes,
+    pub provisions: Provisions,
     /// Blobs to be forgotten when the job has ended.
     pub kept: Vec<BlobId>,
     pub outputs: Arc<Spool>,

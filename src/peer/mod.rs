@@ -8,6 +8,7 @@ mod feed;
 mod governor;
 mod hive;
 mod job;
+mod provisions;
 mod reports;
 pub mod wire;
 
@@ -26,13 +27,15 @@ use coordinator_free::message::Reason;
 use essaim_jobs::bounds::{self, TooLong};
 use essaim_jobs::manifest::VERSION;
 use essaim_jobs::{
-    AuthorId, BlobRef, ChunkInput, JobId, Keypair, Limits, Manifest, ManifestError, NodeId, Page, Signed, encode,
+    AuthorId, BlobRef, ChunkInput, JobId, Keypair, Limits, Manifest, ManifestError, Mount, NodeId, Page, Signed, encode,
 };
-use essaim_worker::{EngineError, Sandbox};
+use essaim_worker::{DataFile, EngineError, Sandbox};
 use libp2p::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::net::{self, NetError, PeerAddr, SwarmName};
+use provisions::Provisions;
+
 use crate::store::{Blobs, Home, HomeError, Spool};
 
 /// How a node is to be.
@@ -99,6 +102,8 @@ pub struct Submission {
     pub inputs: Vec<ChunkInput>,
     /// Where the inputs stand that are blobs.
     pub places: Vec<(BlobRef, Arc<File>, u64)>,
+    /// Files that the program may read.
+    pub data: Vec<Data>,
     /// What a chunk may use.
     pub limits: Limits,
     /// Whether every NaN is to have the same bits.
@@ -107,6 +112,17 @@ pub struct Submission {
     pub copies: u8,
     /// How often a chunk that failed is tried again.
     pub retries: u32,
+}
+
+/// A file that a job's program may read.
+#[derive(Debug)]
+pub struct Data {
+    /// Its path in the program's root folder.
+    pub name: String,
+    /// What is in it.
+    pub blob: BlobRef,
+    /// Where that stands; it must not change while the job lives.
+    pub file: Arc<File>,
 }
 
 /// Why work was not taken.
@@ -293,10 +309,16 @@ impl Peer {
         for (name, file, offset) in &work.places {
             self.blobs.link(*name, file, *offset);
         }
+        let mut data = Vec::with_capacity(work.data.len());
+        for Data { name, blob, file } in &work.data {
+            self.blobs.link(*blob, file, 0);
+            data.push(DataFile::of(name.clone(), Arc::clone(file)).map_err(SubmitError::Disk)?);
+        }
         let kept = pages
             .iter()
             .chain([&program])
             .chain(work.places.iter().map(|(name, ..)| name))
+            .chain(work.data.iter().map(|data| &data.blob))
             .map(|name| name.id)
             .collect();
         let manifest = Manifest {
@@ -309,7 +331,11 @@ impl Peer {
                 .into_iter()
                 .map(|(name, value)| Ok::<_, TooLong>((name.try_into()?, value.try_into()?)))
                 .collect::<Result<_, _>>()?,
-            data: Vec::new(),
+            data: work
+                .data
+                .into_iter()
+                .map(|data| Ok::<_, TooLong>(Mount { name: data.name.try_into()?, blob: data.blob }))
+                .collect::<Result<_, _>>()?,
             chunks,
             pages,
             limits: work.limits,
@@ -333,7 +359,7 @@ impl Peer {
             manifest: Signed::sign(manifest, &author),
             key: author,
             retries: work.retries,
-            program: work.program,
+            provisions: Provisions { program: work.program, data: data.into() },
             kept,
             outputs: Arc::clone(&outputs),
             notices,

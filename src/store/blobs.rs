@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,6 +79,16 @@ impl Blobs {
     /// Serves `name` from where it stands in `file`, at `offset` bytes.
     pub fn link(&self, name: BlobRef, file: &Arc<File>, offset: u64) {
         self.hold(name.id, Blob::File { file: Arc::clone(file), offset, len: name.len });
+    }
+
+    /// A file of its own with these bytes, open for reading, which nobody can find by name.
+    ///
+    /// # Errors
+    /// What the system says when it cannot be written.
+    pub fn file(&self, bytes: &Bytes) -> io::Result<File> {
+        let mut named = tempfile::NamedTempFile::new_in(&self.dir)?;
+        named.write_all(bytes)?;
+        File::open(named.path())
     }
 
     /// Undoes one [`Blobs::put`] or [`Blobs::link`].

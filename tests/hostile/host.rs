@@ -1,6 +1,9 @@
 //! Programs that reach for what is not theirs: files, sockets, other functions of the host, its clocks.
 
-use essaim_worker::ProgramError;
+use std::fs::{self, File};
+use std::sync::Arc;
+
+use essaim_worker::{DataFile, ProgramError};
 
 use crate::corpus::{self, REACHING};
 use crate::node::{Node, limits};
@@ -16,6 +19,44 @@ fn no_function_of_wasi_reaches_a_file_or_a_socket() {
             assert!(answers.iter().all(|answer| *answer != 0), "{name} of {path} did something: {answers:?}");
         }
     }
+}
+
+/// Prints the file whose path it reads, or an error number.
+const CAT: &str = include_str!("../it/guests/cat.wat");
+
+#[test]
+fn no_path_leads_out_of_what_is_mounted() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("secret"), "secret").unwrap();
+    fs::write(dir.path().join("data"), "data of the job").unwrap();
+    std::os::unix::fs::symlink("secret", dir.path().join("link")).unwrap();
+    let file = |path: &str| Arc::new(File::open(dir.path().join(path)).unwrap());
+    let mut node = Node::start();
+    let data = vec![DataFile::of("folder/data".into(), file("data")).unwrap()];
+    let job = node.load_with(CAT, limits(|_| {}), data).unwrap();
+    assert_eq!(node.run(job, "folder/data").unwrap(), "data of the job");
+    assert_eq!(node.run(job, "folder/../folder/./data").unwrap(), "data of the job");
+    // Above the root, and absolute; then beside it; then through what is no folder.
+    for path in
+        ["../secret", "folder/../../secret", "/etc/passwd", "/", "//etc/passwd", "folder/../../../proc/self/mem"]
+    {
+        assert_eq!(node.run(job, path).unwrap(), errno(76), "{path}");
+    }
+    for path in ["secret", "link", "folder/secret", "folder/link", "proc/self/mem", "dev/fd/0", "folder/data\0"] {
+        assert_eq!(node.run(job, path).unwrap(), errno(44), "{path}");
+    }
+    for path in ["folder/data/../../secret", "folder/data/."] {
+        assert_eq!(node.run(job, path).unwrap(), errno(54), "{path}");
+    }
+    // Another job of the same program does not see it.
+    let other = node.job_of(job, Vec::new());
+    assert_eq!(node.run(other, "folder/data").unwrap(), errno(8));
+    assert_eq!(node.run(job, "folder/data").unwrap(), "data of the job");
+    node.is_well();
+}
+
+fn errno(number: u8) -> String {
+    format!("errno {number:02}\n")
 }
 
 #[test]

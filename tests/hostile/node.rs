@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use essaim_jobs::Limits;
 use essaim_worker::process::{Launch, ProcessConfig, Processes};
-use essaim_worker::{Chunk, Failure, JobSpec, ProgramError, ProgramId, Report, Request, Role};
+use essaim_worker::{Chunk, DataFile, Failure, JobSpec, ProgramError, ProgramId, Report, Request, Role};
 use tempfile::TempDir;
 
 /// Far longer than anything here takes: a report that does not come fails the test, in time for people.
@@ -55,9 +55,27 @@ impl Node {
 
     /// Loads a program; the answer is the number of a job of it.
     pub fn load(&mut self, program: impl Into<Bytes>, limits: Limits) -> Result<u64, ProgramError> {
+        self.load_with(program, limits, Vec::new())
+    }
+
+    /// Another job of the program of a job.
+    pub fn job_of(&mut self, job: u64, data: Vec<DataFile>) -> u64 {
+        let other = job + 1_000;
+        let spec = JobSpec { data: data.into(), ..JobSpec::default() };
+        self.processes.submit(Request::Job { job: other, program: id_of(job as u8), spec });
+        other
+    }
+
+    /// As [`Node::load`], with files to read.
+    pub fn load_with(
+        &mut self,
+        program: impl Into<Bytes>,
+        limits: Limits,
+        data: Vec<DataFile>,
+    ) -> Result<u64, ProgramError> {
         self.programs += 1;
         let (id, job) = (id_of(self.programs), u64::from(self.programs));
-        let spec = JobSpec { limits, ..JobSpec::default() };
+        let spec = JobSpec { limits, data: data.into(), ..JobSpec::default() };
         self.processes.submit(Request::Load { program: id, bytes: program.into() });
         self.processes.submit(Request::Job { job, program: id, spec });
         loop {

@@ -142,6 +142,19 @@ fn the_same_job_gives_the_same_bytes_on_any_number_of_peers() {
 }
 
 #[test]
+fn a_program_reads_the_files_that_its_job_brings_wherever_it_runs() {
+    let world = World::new("data");
+    let one = Worker::start(world.alone("join"));
+    let (small, large) = (world.file("small.txt", "some data\n"), world.file("large", vec![b'x'; 3 << 20]));
+    let mut command = world.alone("run");
+    command.args(["--cpus", "0", "--peer", &one.address, "--data", small.to_str().unwrap()]);
+    command.arg("--data").arg(format!("deep/er={}", large.display())).arg(guest("cat"));
+    let ran = run(command.args([":::", "small.txt", "deep/er", "other", "../small.txt"]), b"").well();
+    let large = "x".repeat(3 << 20);
+    assert!(ran.stdout == format!("some data\n{large}errno 44\nerrno 76\n").as_bytes(), "{}", ran.stderr);
+}
+
+#[test]
 fn two_copies_of_each_chunk_are_run_by_different_peers() {
     let world = World::new("copies");
     let one = Worker::start(world.alone("join"));

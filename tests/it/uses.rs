@@ -54,6 +54,31 @@ fn a_program_that_traps() {
 }
 
 #[test]
+fn a_program_that_computes_more_than_it_may() {
+    let world = World::new("uses");
+    let out = ["chunk 0", "more than its limit of 100000 units of fuel", "--fuel"];
+    refused(world.alone("run").args(["--fuel", "100000"]).arg(guest("loop")).args([":::", "1"]), 1, &out);
+}
+
+#[test]
+fn data_that_is_not_there_or_cannot_be_called_so() {
+    let world = World::new("uses");
+    let with = |data: &[&str]| {
+        let mut command = world.alone("run");
+        for data in data {
+            command.args(["--data", data]);
+        }
+        command.arg(guest("cat")).args([":::", "1"]);
+        command
+    };
+    let file = world.file("x", "x").display().to_string();
+    refused(&mut with(&["no/such"]), 1, &["no/such"]);
+    refused(&mut with(&[&format!("../x={file}")]), 2, &["\"../x\"", "--data NAME=FILE"]);
+    refused(&mut with(&[&file, &file]), 2, &["\"x\""]);
+    refused(&mut with(&[&world.dir.path().display().to_string()]), 1, &["is a folder"]);
+}
+
+#[test]
 fn a_program_that_exits_3() {
     let world = World::new("uses");
     refused(world.alone("run").arg(guest("exit3")).args([":::", "1"]), 1, &["exit status 3", "the bees are gone"]);

@@ -108,9 +108,6 @@ pub(crate) struct Inner {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) linker: Linker<Guest>,
     pub(crate) config: EngineConfig,
-    /// For wasmtime-wasi, which enters a runtime in each call that could wait, though here none does.
-    /// `Some` until the engine is dropped.
-    runtime: Option<tokio::runtime::Runtime>,
     pulse: Arc<Pulse>,
     ticker: Thread,
     tag: String,
@@ -200,11 +197,6 @@ impl Unstarted {
     }
 
     pub(crate) fn start(self) -> Result<Engine, EngineError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("essaim-wasi")
-            .build()
-            .map_err(|e| EngineError::Thread { message: e.to_string() })?;
         let pulse = Arc::new(Pulse::default());
         let ticker = thread::Builder::new()
             .name("essaim-epoch".to_owned())
@@ -219,7 +211,6 @@ impl Unstarted {
             linker: sandbox::linker(&self.wasmtime).map_err(refused)?,
             wasmtime: self.wasmtime,
             config: self.config,
-            runtime: Some(runtime),
             pulse,
             ticker,
             tag: tag(),
@@ -234,21 +225,10 @@ impl fmt::Debug for Engine {
     }
 }
 
-impl Inner {
-    /// Makes the runtime the current one of this thread.
-    pub(crate) fn enter(&self) -> Option<tokio::runtime::EnterGuard<'_>> {
-        self.runtime.as_ref().map(tokio::runtime::Runtime::enter)
-    }
-}
-
 impl Drop for Inner {
     fn drop(&mut self) {
         self.pulse.quit.store(true, Ordering::SeqCst);
         self.ticker.unpark();
-        // The last engine may be dropped inside somebody's async task, where waiting for threads is forbidden.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 

@@ -24,5 +24,5 @@ pub use limits::StopFlag;
 pub use message::{Chunk, ProgramId, Report, Request};
 pub use pool::Pool;
 pub use program::{Outcome, PROGRAM_BYTES, Program};
-pub use sandbox::{ChunkSpec, JobSpec, Role};
+pub use sandbox::{ChunkSpec, DataFile, Handle, JobSpec, Role};
 pub use workers::{Sandbox, Workers};

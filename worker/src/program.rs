@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -96,8 +95,7 @@ impl Program {
         self.reduces
     }
 
-    /// Runs one chunk, on this thread, which needs 2 MiB of stack and must not be driving an async runtime
-    /// (`spawn_blocking` will do).
+    /// Runs one chunk, on this thread, which needs 2 MiB of stack.
     ///
     /// # Errors
     /// How it failed, and the time it took on the processor, microseconds.
@@ -159,7 +157,7 @@ impl Program {
     }
 
     /// A panic below us, which would be a fault of ours or of the engine's, fails the chunk and not the worker.
-    fn guarded(&self, job: &JobSpec, chunk: ChunkSpec, stdio: Arc<Stdio>, watch: Watch) -> Result<Gave, Failure> {
+    fn guarded(&self, job: &JobSpec, chunk: ChunkSpec, stdio: Stdio, watch: Watch) -> Result<Gave, Failure> {
         catch_unwind(AssertUnwindSafe(|| self.instantiate_and_call(job, chunk, stdio, watch))).unwrap_or_else(|panic| {
             let why = panic.downcast_ref::<String>().map(String::as_str);
             let why = why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
@@ -171,11 +169,10 @@ impl Program {
         &self,
         job: &JobSpec,
         chunk: ChunkSpec,
-        stdio: Arc<Stdio>,
+        stdio: Stdio,
         watch: Watch,
     ) -> Result<Gave, Failure> {
         let inner = &self.engine.0;
-        let _runtime = inner.enter();
         let guest = Guest::new(job, chunk, stdio, inner.config.memory_bytes, watch);
         let mut store = Store::new(&inner.wasmtime, guest);
         store.limiter(|guest| &mut guest.memory);
@@ -201,7 +198,7 @@ impl Program {
             start.typed::<(), ()>(&store)?.call(&mut store, ())
         })();
         let fuel = store.get_fuel().ok().map(|left| tank - left);
-        let guest = store.data();
+        let guest = store.data_mut();
         if let Err(error) = result
             && let Some(failure) = failure(&error, guest, job, inner.config.memory_bytes)
         {

@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::confine::{self, Purpose};
-use super::frame;
+use super::{frame, socket};
 use crate::engine::{EngineConfig, Interrupt, Mode, Unstarted};
 use crate::error::{ProgramError, bounded};
 use crate::message::{ProgramId, Report, Request};
 use crate::meter::Meter;
 use crate::pool::Pool;
 use crate::program::{PROGRAM_BYTES, Program};
+use crate::sandbox::{DataFile, Handle};
 
 /// The first word of a child that runs chunks, and of one that compiles.
 pub(super) const RUN: &str = "run";
@@ -99,7 +100,8 @@ fn run(mode: Mode, memory_bytes: u64) -> Result<(), String> {
     confine::give_up_rights(purpose)?;
     let engine = engine.start().map_err(|error| words(&error))?;
     let program = Program::link(&engine, &module, false).map_err(|error| words(&error))?;
-    let mut requests = frame::Reader::new(own(rustix::stdio::stdin()).map_err(|error| words(&error))?);
+    let requests = own(rustix::stdio::stdin()).map_err(|error| words(&error))?;
+    let mut requests = frame::Reader::new(socket::Receiver::new(requests));
     let node = own(rustix::stdio::stdin()).map_err(|error| words(&error))?;
     let node = Arc::new(Mutex::new(node));
     let say = move |word: &Word| {
@@ -124,11 +126,25 @@ fn run(mode: Mode, memory_bytes: u64) -> Result<(), String> {
     say(&Word::Ready).map_err(|error| words(&error))?;
     loop {
         match requests.next::<Request>() {
-            Ok(request) => pool.submit(request),
+            Ok(mut request) => {
+                if let Request::Job { spec, .. } = &mut request {
+                    spec.data = with_files(&spec.data, requests.get_mut())?;
+                }
+                pool.submit(request);
+            }
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(words(&error)),
         }
     }
+}
+
+/// The same files, with those that came with the request to read them from.
+fn with_files(data: &[DataFile], from: &mut socket::Receiver<File>) -> Result<Arc<[DataFile]>, String> {
+    let with_file = |data: &DataFile| {
+        let file = from.file().ok_or("a file did not come along")?;
+        Ok(DataFile { file: Handle(Some(Arc::new(file))), ..data.clone() })
+    };
+    data.iter().map(with_file).collect()
 }
 
 /// Reports in frames that are not too long.

@@ -121,6 +121,9 @@ mod linux {
             libc::SYS_read,
             libc::SYS_write,
             libc::SYS_close,
+            // Files that the node hands over, and what is read of them.
+            libc::SYS_recvmsg,
+            libc::SYS_pread64,
             // Memory.
             libc::SYS_brk,
             libc::SYS_munmap,

@@ -13,13 +13,18 @@ const PIECE: usize = 64 << 10;
 
 /// Writes one frame.
 pub(super) fn write(mut to: impl Write, message: &impl Serialize) -> io::Result<()> {
+    to.write_all(&frame(message)?)
+}
+
+/// One frame.
+pub(super) fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut frame = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
     let length = frame.len() - 4;
     if length > FRAME_BYTES {
         return Err(io::Error::new(ErrorKind::InvalidInput, format!("a frame of {length} bytes")));
     }
     frame[..4].copy_from_slice(&(length as u32).to_le_bytes());
-    to.write_all(&frame)
+    Ok(frame)
 }
 
 /// Reads frames; what has come of one is kept when the reader runs out of time.
@@ -37,6 +42,10 @@ impl<R: Read> Reader<R> {
 
     pub(super) fn get_ref(&self) -> &R {
         &self.from
+    }
+
+    pub(super) fn get_mut(&mut self) -> &mut R {
+        &mut self.from
     }
 
     /// The next frame.

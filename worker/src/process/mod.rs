@@ -11,6 +11,7 @@ mod compile;
 pub mod confine;
 mod frame;
 mod seat;
+mod socket;
 mod supervise;
 
 use std::ffi::OsString;

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::child::{self, UNREADABLE, Word};
 use super::frame::{self, Reader};
+use super::socket;
 use super::supervise::{Batch, Item, Next, Shared, failed};
 use crate::error::{Failure, bounded};
 use crate::message::{ProgramId, Report, Request};
@@ -135,7 +136,10 @@ fn give(process: &mut Process, batch: Batch) -> io::Result<()> {
         if process.jobs.len() >= KNOWN_JOBS {
             process.jobs.drain().try_for_each(|job| say(&Request::ForgetJob { job }))?;
         }
-        say(&Request::Job { job, program: child::only_program(), spec: (*spec).clone() })?;
+        let request = frame::frame(&Request::Job { job, program: child::only_program(), spec: (*spec).clone() })?;
+        let files = spec.data.iter().filter_map(|data| data.file.0.as_ref());
+        let files: Vec<_> = files.map(|file| file.as_fd()).collect();
+        socket::send(process.node.get_ref(), &request, &files)?;
         process.jobs.insert(job);
     }
     say(&Request::Run { job, role, chunks })

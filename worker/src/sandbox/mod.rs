@@ -1,11 +1,17 @@
-//! The world that a guest sees: WASI preview 1 with arguments, an environment and three streams, and nothing
-//! else. No files, no sockets, nothing of this process; clocks that count readings, seeded randomness, sleep
-//! that passes at once. A chunk's output therefore depends on the program and on what it is given only.
+//! The world that a guest sees: WASI preview 1 with arguments, an environment, three streams and the files that its
+//! job mounts, and nothing else. No sockets, nothing of this process or of its files; clocks that count readings,
+//! seeded randomness, sleep that passes at once. A chunk's output therefore depends on the program and on what it is
+//! given only.
 //!
-//! The functions are wasmtime-wasi's, but for two that would let this machine show through: `poll_oneoff`,
-//! which sleeps for real, and `proc_exit`, which knows no status above 125.
+//! Arguments, environment, clocks and randomness are wasmtime-wasi's functions. Ours are those that would let this
+//! machine show through (`poll_oneoff`, which sleeps for real; `proc_exit`, which knows no status above 125), and those
+//! that take a descriptor: files come from a list instead of a folder, and so nothing waits and nothing is opened.
 
 mod clock;
+mod descriptors;
+mod errno;
+mod files;
+mod memory;
 mod poll;
 mod stdio;
 
@@ -21,6 +27,8 @@ use wasmtime_wasi::p1::{self, WasiP1Ctx};
 
 use crate::limits::{Breach, MemoryLimit, Watch};
 use clock::Clock;
+use files::Files;
+pub use files::{DataFile, Handle};
 pub(crate) use stdio::{Sink, Source, Stdio};
 
 /// The module whose functions are offered.
@@ -55,6 +63,8 @@ pub struct JobSpec {
     pub argv: Vec<String>,
     /// Environment variables. `ESSAIM_CHUNK` and `ESSAIM_ROLE` are ours and override any here.
     pub env: Vec<(String, String)>,
+    /// Files that its programs may read.
+    pub data: Arc<[DataFile]>,
     /// The seed of the job's randomness; each chunk draws from a stream of its own.
     pub seed: [u8; 32],
     /// What one chunk may use.
@@ -97,20 +107,15 @@ impl ChunkSpec {
 pub(crate) struct Guest {
     wasi: WasiP1Ctx,
     clock: Clock,
-    pub(crate) stdio: Arc<Stdio>,
+    pub(crate) stdio: Stdio,
+    files: Files,
     pub(crate) memory: MemoryLimit,
     pub(crate) watch: Watch,
 }
 
 impl Guest {
     /// A guest that has not run yet. `host_memory_bytes` is the most that this machine gives one instance.
-    pub(crate) fn new(
-        job: &JobSpec,
-        chunk: ChunkSpec,
-        stdio: Arc<Stdio>,
-        host_memory_bytes: u64,
-        watch: Watch,
-    ) -> Guest {
+    pub(crate) fn new(job: &JobSpec, chunk: ChunkSpec, stdio: Stdio, host_memory_bytes: u64, watch: Watch) -> Guest {
         let clock = Clock::default();
         let mut random = ChaCha12Rng::from_seed(job.seed);
         random.set_stream(chunk.stream());
@@ -123,10 +128,7 @@ impl Guest {
             }
         }
         wasi.env("ESSAIM_CHUNK", chunk.chunk.to_string()).env("ESSAIM_ROLE", chunk.role.as_str());
-        wasi.stdin(stdio::Stdin(stdio.clone()))
-            .stdout(stdio::Stdout(stdio.clone()))
-            .stderr(stdio::Stderr(stdio.clone()))
-            .wall_clock(clock.clone())
+        wasi.wall_clock(clock.clone())
             .monotonic_clock(clock.clone())
             .insecure_random_seed(0)
             .insecure_random(random.clone())
@@ -135,6 +137,7 @@ impl Guest {
             wasi: wasi.build_p1(),
             clock,
             stdio,
+            files: Files::new(&job.data),
             memory: MemoryLimit::new(job.limits.memory_bytes, host_memory_bytes),
             watch,
         }
@@ -150,6 +153,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest
         Err(wasmtime::Error::new(Breach::Exit(status)))
     })?;
     linker.func_wrap(WASI, "poll_oneoff", poll::poll_oneoff)?;
+    descriptors::add_to(&mut linker)?;
     linker.allow_shadowing(false);
     Ok(linker)
 }

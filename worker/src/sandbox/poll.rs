@@ -2,18 +2,15 @@
 //! subscribed to, time jumps to the earliest. The layouts are those of WASI preview 1 (`wasi_snapshot_preview1.witx`:
 //! `subscription` 48 bytes, `event` 32 bytes).
 
-use wasmtime::{Caller, Extern};
+use wasmtime::Caller;
 
-use super::Guest;
+use super::memory::{self, Memory};
+use super::{Guest, errno};
 
-const SUBSCRIPTION_BYTES: usize = 48;
-const EVENT_BYTES: usize = 32;
+const SUBSCRIPTION_BYTES: u32 = 48;
+const EVENT_BYTES: u32 = 32;
 /// The most subscriptions in one call: it must not keep a thread from looking at its limits.
 const SUBSCRIPTIONS: u32 = 4096;
-
-const SUCCESS: i32 = 0;
-const ERRNO_BADF: i32 = 8;
-const ERRNO_INVAL: i32 = 28;
 
 const CLOCK_REALTIME: u32 = 0;
 const CLOCK_MONOTONIC: u32 = 1;
@@ -36,73 +33,61 @@ pub(super) fn poll_oneoff(
     count: u32,
     written: u32,
 ) -> wasmtime::Result<i32> {
-    let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
-        return Err(wasmtime::Error::msg("the program exports no memory named `memory`"));
-    };
-    let (memory, guest) = memory.data_and_store_mut(&mut caller);
-    poll(memory, guest, subscriptions as usize, events as usize, count, written as usize)
-        .ok_or_else(|| wasmtime::Error::msg("poll_oneoff: pointer out of bounds"))
-}
-
-/// The errno, or nothing when a pointer leads out of memory.
-fn poll(memory: &mut [u8], guest: &Guest, from: usize, to: usize, count: u32, written: usize) -> Option<i32> {
+    let (mut memory, guest) = memory::of(&mut caller)?;
     if count == 0 || count > SUBSCRIPTIONS {
-        return Some(ERRNO_INVAL);
+        return Ok(errno::INVAL);
     }
-    let clock = &guest.clock;
-    let wanted = |memory: &[u8], i: usize| -> Option<(u64, u8, Wanted)> {
-        let at = from + i * SUBSCRIPTION_BYTES;
-        let (userdata, kind) = (u64::from_le_bytes(bytes(memory, at)?), bytes::<1>(memory, at + 8)?[0]);
-        let what = u32::from_le_bytes(bytes(memory, at + 16)?);
-        let wanted = match kind {
-            0 => {
-                let timeout = u64::from_le_bytes(bytes(memory, at + 24)?);
-                let absolute = u16::from_le_bytes(bytes(memory, at + 40)?) & FLAG_ABSOLUTE != 0;
-                match what {
-                    CLOCK_REALTIME | CLOCK_MONOTONIC if !absolute => Wanted::Clock(timeout),
-                    CLOCK_REALTIME => Wanted::Clock(timeout.saturating_sub(clock.wall())),
-                    CLOCK_MONOTONIC => Wanted::Clock(timeout.saturating_sub(clock.monotonic())),
-                    _ => Wanted::Invalid,
-                }
-            }
-            1 => Wanted::Stream { errno: if what == 0 { SUCCESS } else { ERRNO_BADF } },
-            2 => Wanted::Stream { errno: if matches!(what, 1 | 2) { SUCCESS } else { ERRNO_BADF } },
-            _ => Wanted::Invalid,
-        };
-        Some((userdata, kind, wanted))
-    };
-
     let mut sleep = u64::MAX;
-    for i in 0..count as usize {
-        match wanted(memory, i)?.2 {
+    for number in 0..count {
+        match wanted(&memory, guest, subscriptions, number)?.2 {
             Wanted::Clock(nanos) => sleep = sleep.min(nanos),
             Wanted::Stream { .. } => sleep = 0,
-            Wanted::Invalid => return Some(ERRNO_INVAL),
+            Wanted::Invalid => return Ok(errno::INVAL),
         }
     }
-
     let mut ready = 0;
-    for i in 0..count as usize {
-        let (userdata, kind, wanted) = wanted(memory, i)?;
+    for number in 0..count {
+        let (userdata, kind, wanted) = wanted(&memory, guest, subscriptions, number)?;
         let (errno, nbytes) = match wanted {
             Wanted::Clock(nanos) if nanos > sleep => continue,
-            Wanted::Clock(_) | Wanted::Invalid => (SUCCESS, 0u64),
+            Wanted::Clock(_) | Wanted::Invalid => (errno::SUCCESS, 0u64),
             Wanted::Stream { errno } => (errno, 1),
         };
-        let mut event = [0; EVENT_BYTES];
+        let mut event = [0; EVENT_BYTES as usize];
         event[..8].copy_from_slice(&userdata.to_le_bytes());
         event[8..10].copy_from_slice(&(errno as u16).to_le_bytes());
         event[10] = kind;
         event[16..24].copy_from_slice(&nbytes.to_le_bytes());
-        let at = to + ready as usize * EVENT_BYTES;
-        memory.get_mut(at..at + EVENT_BYTES)?.copy_from_slice(&event);
+        memory.write(events.wrapping_add(ready * EVENT_BYTES), &event)?;
         ready += 1;
     }
-    clock.advance(sleep);
-    memory.get_mut(written..written + 4)?.copy_from_slice(&u32::to_le_bytes(ready));
-    Some(SUCCESS)
+    guest.clock.advance(sleep);
+    memory.write(written, &ready.to_le_bytes())?;
+    Ok(errno::SUCCESS)
 }
 
-fn bytes<const N: usize>(memory: &[u8], at: usize) -> Option<[u8; N]> {
-    memory.get(at..at.checked_add(N)?)?.try_into().ok()
+/// Who asks in a subscription, for what kind of event, and what that comes to.
+fn wanted(memory: &Memory<'_>, guest: &Guest, list: u32, number: u32) -> wasmtime::Result<(u64, u8, Wanted)> {
+    let at = list.wrapping_add(number * SUBSCRIPTION_BYTES);
+    let field = |offset| at.wrapping_add(offset);
+    let (userdata, kind) = (u64::from_le_bytes(memory.read(at)?), memory.read::<1>(field(8))?[0]);
+    let what = memory.u32(field(16))?;
+    let wanted = match kind {
+        0 => {
+            let timeout = u64::from_le_bytes(memory.read(field(24))?);
+            let absolute = u16::from_le_bytes(memory.read(field(40))?) & FLAG_ABSOLUTE != 0;
+            match what {
+                CLOCK_REALTIME | CLOCK_MONOTONIC if !absolute => Wanted::Clock(timeout),
+                CLOCK_REALTIME => Wanted::Clock(timeout.saturating_sub(guest.clock.wall())),
+                CLOCK_MONOTONIC => Wanted::Clock(timeout.saturating_sub(guest.clock.monotonic())),
+                _ => Wanted::Invalid,
+            }
+        }
+        1 | 2 => {
+            let can = if kind == 1 { what == 0 || guest.files.is_open(what) } else { matches!(what, 1 | 2) };
+            Wanted::Stream { errno: if can { errno::SUCCESS } else { errno::BADF } }
+        }
+        _ => Wanted::Invalid,
+    };
+    Ok((userdata, kind, wanted))
 }

@@ -2,20 +2,11 @@
 //! to a writer, stderr to a buffer that keeps its end only.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use wasmtime_wasi::async_trait;
-use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
-use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
+use bytes::{Buf, Bytes};
 
 use crate::error::STDERR_BYTES;
 use crate::limits::{Breach, StopFlag};
-
-/// The most that one read gives, bytes. It bounds what is copied between two looks at the limits.
-const READ_BYTES: usize = 1 << 20;
-/// The most that one write takes, bytes.
-const WRITE_BYTES: usize = 1 << 16;
 
 /// Where stdin comes from.
 pub(crate) enum Source {
@@ -26,26 +17,27 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// Up to `most` bytes; none when there are no more.
-    fn read(&mut self, most: usize) -> Result<Bytes, Breach> {
-        let (bytes, rest) = match self {
-            Source::Bytes(bytes) => (bytes, None),
-            Source::Pieces { rest, piece, stop } => (piece, Some((rest, stop))),
-        };
-        if let Some((rest, stop)) = rest {
-            while bytes.is_empty() {
-                // The iterator may wait on a channel in the way that async runtimes forbid inside themselves.
-                let next = tokio::task::block_in_place(|| rest.next());
-                if stop.is_stopped() {
-                    return Err(Breach::Stopped);
+    /// As many bytes as there are and as fit; none when there are no more.
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Breach> {
+        let bytes = match self {
+            Source::Bytes(bytes) => bytes,
+            Source::Pieces { rest, piece, stop } => {
+                while piece.is_empty() {
+                    let next = rest.next();
+                    if stop.is_stopped() {
+                        return Err(Breach::Stopped);
+                    }
+                    match next {
+                        Some(next) => *piece = next,
+                        None => break,
+                    }
                 }
-                match next {
-                    Some(next) => *bytes = next,
-                    None => break,
-                }
+                piece
             }
-        }
-        Ok(bytes.split_to(bytes.len().min(most)))
+        };
+        let read = bytes.len().min(into.len());
+        bytes.copy_to_slice(&mut into[..read]);
+        Ok(read)
     }
 }
 
@@ -67,7 +59,7 @@ impl Sink {
                 bytes.extend_from_slice(new);
                 Ok(())
             }
-            Sink::Writer(writer) => tokio::task::block_in_place(|| writer.write_all(new)).map_err(Breach::Sink),
+            Sink::Writer(writer) => writer.write_all(new).map_err(Breach::Sink),
         }
     }
 }
@@ -89,21 +81,36 @@ impl Tail {
     }
 }
 
-/// The three streams of one guest. One thread runs a guest, so the locks are never contended.
+/// The three streams of one guest.
 pub(crate) struct Stdio {
-    stdin: Mutex<Source>,
-    stdout: Mutex<Sink>,
-    stderr: Mutex<Tail>,
+    stdin: Source,
+    stdout: Sink,
+    stderr: Tail,
 }
 
 impl Stdio {
-    pub(crate) fn new(stdin: Source, stdout: Sink) -> Arc<Stdio> {
-        Arc::new(Stdio { stdin: Mutex::new(stdin), stdout: Mutex::new(stdout), stderr: Mutex::default() })
+    pub(crate) fn new(stdin: Source, stdout: Sink) -> Stdio {
+        Stdio { stdin, stdout, stderr: Tail::default() }
+    }
+
+    /// A read of stdin: how much there was, nothing at its end.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, Breach> {
+        if into.is_empty() { Ok(0) } else { self.stdin.read(into) }
+    }
+
+    /// A write to stdout.
+    pub(super) fn print(&mut self, bytes: &[u8]) -> Result<(), Breach> {
+        self.stdout.write(bytes)
+    }
+
+    /// A write to stderr.
+    pub(super) fn complain(&mut self, bytes: &[u8]) {
+        self.stderr.write(bytes);
     }
 
     /// What was printed to a buffer; empties it. Nothing for a writer, which is flushed.
-    pub(crate) fn finish(&self) -> Result<Bytes, Breach> {
-        match &mut *lock(&self.stdout) {
+    pub(crate) fn finish(&mut self) -> Result<Bytes, Breach> {
+        match &mut self.stdout {
             Sink::Buffer { bytes, .. } => Ok(Bytes::from(std::mem::take(bytes))),
             Sink::Writer(writer) => writer.flush().map(|()| Bytes::new()).map_err(Breach::Sink),
         }
@@ -111,111 +118,9 @@ impl Stdio {
 
     /// The end of what was written to stderr.
     pub(crate) fn stderr(&self) -> String {
-        lock(&self.stderr).text()
+        self.stderr.text()
     }
 }
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn trap(breach: Breach) -> StreamError {
-    StreamError::Trap(wasmtime::Error::new(breach))
-}
-
-/// Reads of descriptor 0.
-#[derive(Clone)]
-pub(super) struct Stdin(pub(super) Arc<Stdio>);
-/// Writes to descriptor 1.
-#[derive(Clone)]
-pub(super) struct Stdout(pub(super) Arc<Stdio>);
-/// Writes to descriptor 2.
-#[derive(Clone)]
-pub(super) struct Stderr(pub(super) Arc<Stdio>);
-
-impl InputStream for Stdin {
-    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        // `Closed` is what the guest sees as a read of 0 bytes; no bytes without it would be EINTR.
-        if size == 0 {
-            return Err(StreamError::Closed);
-        }
-        let bytes = lock(&self.0.stdin).read(size.min(READ_BYTES)).map_err(trap)?;
-        if bytes.is_empty() { Err(StreamError::Closed) } else { Ok(bytes) }
-    }
-}
-
-impl OutputStream for Stdout {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        lock(&self.0.stdout).write(&bytes).map_err(trap)
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(WRITE_BYTES)
-    }
-}
-
-impl OutputStream for Stderr {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        lock(&self.0.stderr).write(&bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(WRITE_BYTES)
-    }
-}
-
-impl StdinStream for Stdin {
-    /// Asked for by later versions of WASI only.
-    fn async_stream(&self) -> Box<dyn tokio::io::AsyncRead + Send + Sync> {
-        Box::new(tokio::io::empty())
-    }
-
-    fn p2_stream(&self) -> Box<dyn InputStream> {
-        Box::new(self.clone())
-    }
-}
-
-/// What wasmtime-wasi asks of any stream, alike for all three.
-macro_rules! always_ready {
-    ($($stream:ty),*) => {$(
-        #[async_trait]
-        impl Pollable for $stream {
-            async fn ready(&mut self) {}
-        }
-
-        impl IsTerminal for $stream {
-            fn is_terminal(&self) -> bool {
-                false
-            }
-        }
-    )*};
-}
-always_ready!(Stdin, Stdout, Stderr);
-
-macro_rules! stdout_stream {
-    ($($stream:ty),*) => {$(
-        impl StdoutStream for $stream {
-            /// Asked for by later versions of WASI only.
-            fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-                Box::new(tokio::io::sink())
-            }
-
-            fn p2_stream(&self) -> Box<dyn OutputStream> {
-                Box::new(self.clone())
-            }
-        }
-    )*};
-}
-stdout_stream!(Stdout, Stderr);
 
 #[cfg(test)]
 mod tests {

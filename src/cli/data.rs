@@ -1,0 +1,61 @@
+//! `--data`: files that the program may read wherever it runs.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use essaim_jobs::manifest::check_names;
+use essaim_jobs::{BlobRef, bounds};
+
+use super::{Fail, input};
+use crate::peer::Data;
+use crate::store::Home;
+
+/// One `--data`: FILE, or NAME=FILE.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// Its name for the program; none for the file's own.
+    name: Option<String>,
+    file: String,
+}
+
+/// Parses one `--data`.
+pub fn named(text: &str) -> Result<Named, String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() && !Path::new(text).exists() => {
+            Ok(Named { name: Some(name.to_owned()), file: file.to_owned() })
+        }
+        Some(_) if !Path::new(text).exists() => Err("write it as FILE or NAME=FILE".to_owned()),
+        _ => Ok(Named { name: None, file: text.to_owned() }),
+    }
+}
+
+/// Opens and names the files; blocks.
+///
+/// # Errors
+/// One cannot be read, or they cannot stand in one folder.
+pub fn open(all: &[Named], home: &Home) -> Result<Vec<Data>, Fail> {
+    if all.len() > bounds::MOUNTS {
+        let message = format!("{} data files, at most {} are allowed", all.len(), bounds::MOUNTS);
+        return Err(Fail::new(message, "pack some into one file").with_status(2));
+    }
+    let data: Vec<Data> = all.iter().map(|named| one(named, home)).collect::<Result<_, _>>()?;
+    check_names(data.iter().map(|data| data.name.as_str())).map_err(|name| {
+        let hint = "give it another name with --data NAME=FILE, such as model/weights.bin: no `.` or `..`, none twice";
+        Fail::new(format!("no data file can be called {name:?} here"), hint).with_status(2)
+    })?;
+    Ok(data)
+}
+
+fn one(named: &Named, home: &Home) -> Result<Data, Fail> {
+    let path = Path::new(&named.file);
+    let own_name = || path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let file: File = input::regular(input::open(path.as_os_str())?, path.as_os_str(), home)?;
+    let blob = BlobRef::of_reader(&file).map_err(input::broken(path.as_os_str()))?;
+    if blob.len > bounds::BLOB_BYTES {
+        let message =
+            format!("{} has {} bytes, a data file has at most {}", path.display(), blob.len, bounds::BLOB_BYTES);
+        return Err(Fail::new(message, "cut it into several files"));
+    }
+    Ok(Data { name: named.name.clone().unwrap_or_else(own_name), blob, file: Arc::new(file) })
+}

@@ -1,0 +1,56 @@
+//! What a node must have of a job before its first chunk: the program, and the files that it may read.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use essaim_jobs::{Manifest, bounds};
+use essaim_worker::{DataFile, JobSpec, Mode, ProgramId};
+
+use super::feed::Source;
+
+/// A job's program and data.
+#[derive(Clone, Debug)]
+pub struct Provisions {
+    pub program: Bytes,
+    pub data: Arc<[DataFile]>,
+}
+
+impl Provisions {
+    /// Fetches them; the data to files of their own, one after the other.
+    ///
+    /// # Errors
+    /// What stood in the way, in words.
+    pub async fn fetch(source: &Source, manifest: &Manifest) -> Result<Provisions, String> {
+        let program = source.fetch(manifest.program).await?;
+        let mut data = Vec::with_capacity(manifest.data.len());
+        for mount in &manifest.data {
+            if mount.blob.len > bounds::BLOB_BYTES {
+                return Err(format!("its data has a file of {} bytes", mount.blob.len));
+            }
+            let bytes = source.fetch(mount.blob).await?;
+            let (blobs, name) = (Arc::clone(&source.blobs), mount.name.as_str().to_owned());
+            let keep = move || DataFile::of(name, Arc::new(blobs.file(&bytes)?));
+            let file = tokio::task::spawn_blocking(keep).await.map_err(|e| e.to_string())?;
+            data.push(file.map_err(|error| format!("cannot keep its data: {error}"))?);
+        }
+        Ok(Provisions { program, data: data.into() })
+    }
+}
+
+/// The program of a job, as the pool knows it.
+pub fn program_of(manifest: &Manifest) -> ProgramId {
+    let mode = Mode { metered: manifest.limits.fuel.is_some(), strict: manifest.strict };
+    ProgramId { hash: manifest.program.id.0, mode }
+}
+
+/// What the pool must know of a job.
+pub fn spec(manifest: &Manifest, data: Arc<[DataFile]>) -> JobSpec {
+    JobSpec {
+        argv: manifest.argv.iter().map(|arg| arg.as_str().to_owned()).collect(),
+        env: manifest.env.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned())).collect(),
+        data,
+        // A chunk's output depends on the program and its input alone: the same job run again draws the same.
+        seed: manifest.program.id.0,
+        limits: manifest.limits,
+    }
+}
