@@ -6,8 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
 
@@ -26,7 +25,8 @@ const SIMD: &str = "-C target-feature=+simd128";
 fn main() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cache = tempfile::tempdir().unwrap();
-    let (plain, simd) = (program("plain", PLAIN), program("simd", SIMD));
+    let build = |name, flags| essaim_kernels::build(Path::new(env!("CARGO_TARGET_TMPDIR")), name, flags).unwrap();
+    let (plain, simd) = (build("plain", PLAIN), build("simd", SIMD));
     let launch =
         Launch { program: env!("CARGO_BIN_EXE_essaim").into(), words: vec![OsString::from("sandbox-process")] };
     let processes = |cpus| {
@@ -75,17 +75,6 @@ fn main() {
     println!("time ÷ native (the last column: ÷ rayon on as many threads); the last rows are geometric means");
     println!("usual: a sandbox process, nothing compiled in, SIMD; each other column differs from it in one thing");
     println!("epochs: in this process, as with --sandbox none, with checks compiled in");
-}
-
-/// Builds the kernels for WASI, with these flags.
-fn program(name: &str, flags: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kernels-{name}"));
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--release", "--quiet", "-p", "essaim-kernels", "--target", "wasm32-wasip1", "--target-dir"]);
-    let status = cargo.arg(&target).current_dir(root).env("RUSTFLAGS", flags).status().unwrap();
-    assert!(status.success());
-    target.join("wasm32-wasip1/release/essaim-kernels.wasm")
 }
 
 fn timed(what: impl FnOnce()) -> f64 {

@@ -1,6 +1,9 @@
 //! Loops that programs spend their time in. Each takes a size, and returns a number that depends on all it has done.
 
 use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
@@ -33,6 +36,21 @@ fn numbers(mut seed: u64) -> impl FnMut() -> u64 {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+}
+
+/// Builds this crate for WASI, with these flags for the compiler, in a folder `name` of `target`; the program.
+///
+/// # Errors
+/// Cargo cannot be run, or does not build it.
+pub fn build(target: &Path, name: &str, flags: &str) -> io::Result<PathBuf> {
+    let target = target.join(format!("kernels-{name}"));
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--quiet", "--target", "wasm32-wasip1", "--target-dir"]).arg(&target);
+    let status = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).env("RUSTFLAGS", flags).status()?;
+    if !status.success() {
+        return Err(io::Error::other("the kernels do not build for WASI"));
+    }
+    Ok(target.join("wasm32-wasip1/release/essaim-kernels.wasm"))
 }
 
 /// How many primes there are below `n`, by a sieve.
