@@ -13,6 +13,18 @@ pub fn command(body: &str) -> String {
 /// Never ends.
 pub const SPIN: &str = r#"(module (memory (export "memory") 1) (func (export "_start") (loop $again (br $again))))"#;
 
+/// Never ends where its input begins with `s`; else prints it.
+pub const SPIN_OR_ECHO: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (func (export "_start")
+      (i32.store (i32.const 0) (i32.const 1024))
+      (i32.store (i32.const 4) (i32.const 1024))
+      (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 4)))
+      (loop $again (br_if $again (i32.eq (i32.load8_u (i32.const 1024)) (i32.const 115))))
+      (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+
 /// Calls itself for ever.
 pub const RECURSION: &str = r#"(module (memory (export "memory") 1) (func $f (export "_start") (call $f) (call $f)))"#;
 
@@ -41,7 +53,7 @@ pub fn flood(descriptor: u32) -> String {
     command(&format!(
         "(func (export \"_start\")
           (i32.store (i32.const 0) (i32.const 1024))
-          (i32.store (i32.const 4) (i32.const 65536))
+          (i32.store (i32.const 4) (i32.const 4096))
           (loop $again
             (drop (call $write (i32.const {descriptor}) (i32.const 0) (i32.const 1) (i32.const 8)))
             (br $again)))"

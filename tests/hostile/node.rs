@@ -102,6 +102,25 @@ impl Node {
         }
     }
 
+    /// Runs chunks of a job that are submitted together; how each ended.
+    pub fn run_all(&mut self, job: u64, inputs: &[&str]) -> Vec<Result<Bytes, Failure>> {
+        let first = self.tickets + 1;
+        self.tickets += inputs.len() as u64;
+        let inputs = inputs.iter().map(|input| Bytes::copy_from_slice(input.as_bytes()));
+        let chunks: Vec<Chunk> =
+            (first..).zip(inputs).map(|(ticket, input)| Chunk { ticket, chunk: 0, input }).collect();
+        let mut ended = vec![None; chunks.len()];
+        self.processes.submit(Request::Run { job, role: Role::Map, chunks });
+        while ended.contains(&None) {
+            match self.next() {
+                Report::Finished { ticket, output, .. } => ended[(ticket - first) as usize] = Some(Ok(output)),
+                Report::Failed { ticket, failure, .. } => ended[(ticket - first) as usize] = Some(Err(failure)),
+                _ => {}
+            }
+        }
+        ended.into_iter().flatten().collect()
+    }
+
     /// Forgets the program of a job, and the job.
     pub fn forget(&mut self, job: u64) {
         self.processes.submit(Request::ForgetJob { job });
