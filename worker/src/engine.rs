@@ -49,16 +49,20 @@ pub struct EngineConfig {
     pub threads: usize,
     /// The most memory that this machine gives one chunk, bytes, whatever its job allows.
     pub memory_bytes: u64,
+    /// The most memory that all chunks of a pool may have that run at the same time, bytes: the sum of their jobs'
+    /// limits.
+    pub total_bytes: u64,
     /// How guests are interrupted.
     pub interrupt: Interrupt,
 }
 
 impl Default for EngineConfig {
-    /// One thread a core, 4 GiB a chunk, checks.
+    /// One thread a core, 4 GiB a chunk, no limit in all, checks.
     fn default() -> EngineConfig {
         EngineConfig {
             threads: thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: FOUR_GIB,
+            total_bytes: u64::MAX,
             interrupt: Interrupt::Checks,
         }
     }
@@ -72,6 +76,7 @@ pub(crate) struct Inner {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) linker: Linker<Guest>,
     pub(crate) memory_bytes: u64,
+    pub(crate) total_bytes: u64,
     pub(crate) interrupt: Interrupt,
     /// For wasmtime-wasi, which enters a runtime in each call that could wait, though here none does.
     /// `Some` until the engine is dropped.
@@ -168,7 +173,8 @@ impl Unstarted {
         Ok(Engine(Arc::new(Inner {
             linker: sandbox::linker(&self.wasmtime).map_err(refused)?,
             wasmtime: self.wasmtime,
-            memory_bytes: self.config.memory_bytes.min(FOUR_GIB),
+            memory_bytes: self.config.memory_bytes.min(self.config.total_bytes).min(FOUR_GIB),
+            total_bytes: self.config.total_bytes,
             interrupt: self.config.interrupt,
             runtime: Some(runtime),
             pulse,

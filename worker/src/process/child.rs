@@ -79,8 +79,13 @@ fn own(stream: BorrowedFd<'_>) -> io::Result<File> {
 /// Runs chunks until the node closes the socket.
 fn run(memory_bytes: u64) -> Result<(), String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
-    let engine = Unstarted::new(EngineConfig { threads: 1, memory_bytes, interrupt: Interrupt::Process })
-        .map_err(|error| words(&error))?;
+    let engine = Unstarted::new(EngineConfig {
+        threads: 1,
+        memory_bytes,
+        interrupt: Interrupt::Process,
+        ..EngineConfig::default()
+    })
+    .map_err(|error| words(&error))?;
     let file = own(rustix::stdio::stdout()).map_err(|error| words(&error))?;
     // SAFETY: the file was written by a sandbox process of this node that compiled, and that has ended; since then it
     // is in a folder that only this user writes to. wasmtime checks that it is of this version and configuration.
