@@ -5,7 +5,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use bytes::Bytes;
-use essaim_worker::{Chunk, Failure, JobSpec, Pool, ProgramError, ProgramId, Report, Request, Role};
+use essaim_worker::{
+    Chunk, Engine, EngineConfig, Failure, JobSpec, Pool, ProgramError, ProgramId, Report, Request, Role,
+};
 
 use crate::guests::{echo, empty, engine, job, limits, spin, start};
 
@@ -20,8 +22,12 @@ struct Harness {
 
 impl Harness {
     fn new(threads: usize) -> Harness {
+        Harness::with(engine().clone(), threads)
+    }
+
+    fn with(engine: Engine, threads: usize) -> Harness {
         let (sender, reports) = sync_channel(4_096);
-        let pool = Pool::new(engine().clone(), threads, move |reports| {
+        let pool = Pool::new(engine, threads, move |reports| {
             let _ = sender.send(reports);
         });
         Harness { pool: pool.unwrap(), reports, pending: Vec::new() }
@@ -246,6 +252,70 @@ fn dropping_the_pool_stops_what_runs() {
     drop(harness.pool);
     let stopped = harness.reports.iter().flatten().filter(|r| matches!(r, Report::Failed { .. })).count();
     assert!((1..=2).contains(&stopped), "{stopped}");
+}
+
+/// Four threads, and memory for two chunks of 64 MiB and one of 4.
+fn with_memory_for_two() -> Harness {
+    let config = EngineConfig { threads: 4, total_bytes: (2 * 64 + 4) << 20, ..EngineConfig::default() };
+    Harness::with(Engine::new(config).unwrap(), 4)
+}
+
+#[test]
+fn no_more_run_at_once_than_there_is_memory_for() {
+    let mut harness = with_memory_for_two();
+    harness.load(1, &spin(), limits(|l| (l.memory_bytes, l.millis) = (64 << 20, u64::MAX)));
+    harness.load(2, &echo(), limits(|l| l.memory_bytes = 4 << 20));
+    harness.run(1, 0..6);
+    let (mut running, mut over, mut small) = (BTreeSet::new(), 0, 0);
+    while over < 6 {
+        match harness.next() {
+            Report::Started { ticket } if ticket < 6 => {
+                assert!(running.insert(ticket));
+                assert!(running.len() <= 2, "{running:?} run at once");
+                if running.len() == 2 {
+                    // While two run and four wait, what needs less gets through, again and again.
+                    small = 0;
+                    harness.run(2, [100]);
+                }
+            }
+            Report::Finished { ticket: 100, .. } if small < 20 => {
+                small += 1;
+                harness.run(2, [100]);
+            }
+            Report::Finished { ticket: 100, .. } => {
+                harness.pool.submit(Request::Stop { tickets: running.iter().copied().collect() });
+            }
+            Report::Failed { ticket, failure: Failure::Stopped, .. } => {
+                assert!(running.remove(&ticket), "{ticket} was stopped and had not started");
+                over += 1;
+            }
+            Report::Loaded { .. } | Report::Started { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    harness.end();
+}
+
+#[test]
+fn a_chunk_that_may_have_more_than_there_is_runs_alone_and_with_all_of_it() {
+    let mut harness = with_memory_for_two();
+    // It takes what it is given, page by page, and ends in order when that is all.
+    let hoard = start("1", "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))");
+    harness.load(1, &hoard, limits(|l| l.memory_bytes = 1 << 30));
+    harness.load(2, &hoard, limits(|l| l.memory_bytes = 64 << 20));
+    harness.run(1, 0..3);
+    harness.run(2, 3..6);
+    let (mut refused, mut finished) = (BTreeSet::new(), BTreeSet::new());
+    while refused.len() + finished.len() < 6 {
+        match harness.next() {
+            Report::Failed { ticket, failure: Failure::HostMemory { .. }, .. } => assert!(refused.insert(ticket)),
+            Report::Finished { ticket, .. } => assert!(finished.insert(ticket)),
+            Report::Loaded { .. } | Report::Started { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((refused, finished), (BTreeSet::from([0, 1, 2]), BTreeSet::from([3, 4, 5])));
+    harness.end();
 }
 
 #[test]
