@@ -7,11 +7,14 @@
 mod feed;
 mod governor;
 mod hive;
+mod hours;
 mod job;
+mod power;
 mod reports;
 pub mod wire;
 
-pub use governor::When;
+pub use governor::{Terms, When, Why};
+pub use hours::{HourRange, Hours, HoursError};
 pub use reports::note;
 
 use std::collections::BTreeMap;
@@ -50,10 +53,8 @@ pub struct Config {
     pub mdns: bool,
     /// Where nodes of this machine find one another, when `mdns` is on.
     pub local_dir: Option<PathBuf>,
-    /// How many threads it lends; 0: none.
-    pub cpus: u16,
-    /// When it lends them.
-    pub when: When,
+    /// On which terms it is lent.
+    pub terms: Terms,
     /// What runs programs here.
     pub sandbox: Sandbox,
 }
@@ -195,6 +196,8 @@ pub struct Status {
     pub cpus: u16,
     /// Threads it lends at this moment.
     pub lent: u16,
+    /// Why these are fewer.
+    pub why: Option<Why>,
     /// Peers connected.
     pub connected: usize,
     /// Jobs it takes part in: name, chunks it holds, chunks that it is running.
@@ -245,8 +248,7 @@ impl Peer {
             keypair: Keypair::from_seed(&seed),
             blobs: Arc::clone(&blobs),
             sandbox: config.sandbox,
-            cpus: config.cpus,
-            when: config.when,
+            terms: config.terms,
             paused: pausing,
             status,
         })?;

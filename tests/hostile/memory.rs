@@ -22,31 +22,36 @@ fn no_more_run_at_once_than_there_is_memory_for() {
         config.cpus = 4;
     });
     let spin = node.load(corpus::SPIN, limits(|l| (l.memory_bytes, l.millis) = (64 << 20, 3_600_000))).unwrap();
-    let echo = node.load(ECHO, limits(|l| l.memory_bytes = 4 << 20)).unwrap();
+    let small = node.load(corpus::SPIN, limits(|l| (l.memory_bytes, l.millis) = (4 << 20, 200))).unwrap();
     node.begin(spin, 0..6);
-    let (mut running, mut over, mut small) = (BTreeSet::new(), 0, 0);
-    while over < 6 {
-        match node.next() {
-            Report::Started { ticket } if ticket < 6 => {
-                assert!(running.insert(ticket));
-                assert!(running.len() <= 2, "{running:?} run at once");
-                if running.len() == 2 {
-                    // While two run and four wait, what needs less gets through, again and again.
-                    small = 0;
-                    node.begin(echo, [100]);
+    let mut running = BTreeSet::new();
+    for over in 0..6 {
+        while running.len() < 2.min(6 - over) {
+            match node.next() {
+                Report::Started { ticket } => assert!(running.insert(ticket)),
+                Report::Loaded { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        // While two run and others wait, what needs less gets through; it lasts long enough for a third to show itself.
+        for _ in 0..2 {
+            node.begin(small, [100]);
+            loop {
+                match node.next() {
+                    Report::Failed { ticket: 100, failure: Failure::TimedOut { .. }, .. } => break,
+                    Report::Started { ticket: 100 } => {}
+                    other => panic!("beside {running:?}: {other:?}"),
                 }
             }
-            Report::Finished { ticket: 100, .. } if small < 20 => {
-                small += 1;
-                node.begin(echo, [100]);
+        }
+        let first = running.pop_first().unwrap();
+        node.stop([first]);
+        loop {
+            match node.next() {
+                Report::Failed { ticket, failure: Failure::Stopped, .. } if ticket == first => break,
+                Report::Started { ticket } => assert!(running.insert(ticket) && running.len() <= 2),
+                other => panic!("{other:?}"),
             }
-            Report::Finished { ticket: 100, .. } => node.stop(running.iter().copied()),
-            Report::Failed { ticket, failure: Failure::Stopped, .. } => {
-                assert!(running.remove(&ticket), "{ticket} was stopped and had not started");
-                over += 1;
-            }
-            Report::Started { .. } => {}
-            other => panic!("{other:?}"),
         }
     }
     node.is_well();
