@@ -91,8 +91,6 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
             () = async { terminate.recv().await; } => break,
         }
     }
-    // What stands still could not be ended.
-    peer.pause(false);
     say(global, "essaim: leaving: what is running is ended first, what is not is handed back", "leaving", json!({}));
     let last = status.borrow().clone();
     tokio::select! {

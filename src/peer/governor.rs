@@ -77,11 +77,22 @@ pub struct Lent {
     pub why: Option<Why>,
 }
 
+/// What the owner has said last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// To lend on the terms.
+    Lend,
+    /// To lend nothing until further notice.
+    Pause,
+    /// To leave: what runs is to come to its end, and what stands still could not.
+    Leave,
+}
+
 /// What there is to see at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
-    /// Whether the owner has paused it.
-    pub paused: bool,
+    /// What the owner has said last.
+    pub said: Said,
     /// Whether the machine runs on battery.
     pub on_battery: bool,
     /// What the clock on the wall says.
@@ -109,7 +120,9 @@ impl Governor {
 
     /// What is lent from now on.
     pub fn look(&mut self, now: Instant, seen: Seen) -> Lent {
-        let why = if seen.paused {
+        let why = if seen.said == Said::Leave {
+            None
+        } else if seen.said == Said::Pause {
             Some(Why::Paused)
         } else if seen.on_battery && !self.terms.on_battery {
             Some(Why::OnBattery)
@@ -118,7 +131,7 @@ impl Governor {
         } else {
             None
         };
-        if why.is_some() || self.terms.when == When::Always {
+        if why.is_some() || seen.said == Said::Leave || self.terms.when == When::Always {
             // What the owner says holds at once.
             self.lately.clear();
             self.lent = if why.is_some() { 0 } else { self.terms.cpus };
@@ -151,7 +164,7 @@ impl Governor {
 pub fn watch_machine(
     mut governor: Governor,
     workers: Arc<Workers>,
-    paused: watch::Receiver<bool>,
+    said: watch::Receiver<Said>,
     mut power: Power,
 ) -> std::io::Result<watch::Receiver<Lent>> {
     let mut machine = match governor.terms.when {
@@ -162,7 +175,7 @@ pub fn watch_machine(
         let now = Instant::now();
         // Who lends on battery too need not know.
         let on_battery = !governor.terms.on_battery && power.on_battery(now);
-        governor.look(now, Seen { paused: *paused.borrow(), on_battery, moment: Moment::now(), others })
+        governor.look(now, Seen { said: *said.borrow(), on_battery, moment: Moment::now(), others })
     };
     // Not a moment outside its hours.
     let first = look(0.0);
@@ -224,6 +237,8 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+
     use super::*;
 
     const MONDAY_NOON: Moment = Moment { day: 0, minute: 12 * 60 };
@@ -234,7 +249,7 @@ mod tests {
 
     /// Others use so many cores, and nothing else is the matter.
     fn used(others: f32) -> Seen {
-        Seen { paused: false, on_battery: false, moment: MONDAY_NOON, others }
+        Seen { said: Said::Lend, on_battery: false, moment: MONDAY_NOON, others }
     }
 
     fn all(cores: u16) -> Lent {
@@ -288,7 +303,7 @@ mod tests {
         let mut governor = Governor::new(terms(2, When::Always), 2);
         let now = Instant::now();
         assert_eq!(governor.look(now, used(2.0)), all(2));
-        assert_eq!(governor.look(now, Seen { paused: true, ..used(0.0) }), nothing(Why::Paused));
+        assert_eq!(governor.look(now, Seen { said: Said::Pause, ..used(0.0) }), nothing(Why::Paused));
         assert_eq!(governor.look(now, used(2.0)), all(2));
     }
 
@@ -328,10 +343,12 @@ mod tests {
         let hours = Hours(vec!["sun 13:00-14:00".parse().unwrap()]);
         let mut governor = Governor::new(Terms { hours, ..terms(2, When::Idle) }, 2);
         let now = Instant::now();
-        let all = Seen { paused: true, on_battery: true, ..used(2.0) };
+        let all = Seen { said: Said::Pause, on_battery: true, ..used(2.0) };
         assert_eq!(governor.look(now, all), nothing(Why::Paused));
-        assert_eq!(governor.look(now, Seen { paused: false, ..all }), nothing(Why::OnBattery));
-        assert_eq!(governor.look(now, Seen { paused: false, on_battery: false, ..all }), nothing(Why::OutsideHours));
+        assert_eq!(governor.look(now, Seen { said: Said::Lend, ..all }), nothing(Why::OnBattery));
+        assert_eq!(governor.look(now, Seen { said: Said::Lend, on_battery: false, ..all }), nothing(Why::OutsideHours));
+        // What stands still could not come to its end.
+        assert_eq!(governor.look(now, Seen { said: Said::Leave, ..all }), Lent { cores: 2, why: None });
     }
 
     /// The threads of this process cannot be stopped; what is asked here is what is said.
@@ -352,10 +369,10 @@ mod tests {
         plug("0");
         let engine = Engine::new(EngineConfig { threads: 1, ..EngineConfig::default() }).unwrap();
         let workers = Arc::new(Workers::new(Sandbox::Threads(engine, 1), |_| {}).unwrap());
-        let (_owner, paused) = watch::channel(false);
+        let (_owner, said) = watch::channel(Said::Lend);
         let governor = Governor::new(terms(2, When::Always), 2);
         let power = Power::told_by(supplies.path());
-        let mut lent = watch_machine(governor, workers, paused, power).unwrap();
+        let mut lent = watch_machine(governor, workers, said, power).unwrap();
         assert_eq!(*lent.borrow(), nothing(Why::OnBattery), "not even at first");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         plug("1");

@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::feed::{Feed, Feeding, Source, ticket};
-use super::governor::{Governor, Lent, Terms, watch_machine};
+use super::governor::{Governor, Lent, Said, Terms, watch_machine};
 use super::job::{AuthorSide, JobState, Own};
 use super::power::Power;
 use super::reports::{Done, Reporter};
@@ -72,7 +72,7 @@ pub struct Parts {
     pub blobs: Arc<Blobs>,
     pub sandbox: Sandbox,
     pub terms: Terms,
-    pub paused: watch::Receiver<bool>,
+    pub said: watch::Receiver<Said>,
     pub status: watch::Sender<Status>,
 }
 
@@ -109,7 +109,7 @@ pub struct Hive {
 
 impl Hive {
     pub fn new(parts: Parts) -> Result<Hive, EngineError> {
-        let Parts { net, keypair, blobs, sandbox, terms, paused, status } = parts;
+        let Parts { net, keypair, blobs, sandbox, terms, said, status } = parts;
         let (cpus, memory_bytes) = (terms.cpus, terms.memory_bytes);
         let engine_tag = essaim_worker::tag();
         let (reporter, reports) = Reporter::new(Arc::clone(&blobs));
@@ -118,7 +118,7 @@ impl Hive {
             watch::channel(Lent::default()).1
         } else {
             let governor = Governor::new(terms, machine_cores());
-            let watching = watch_machine(governor, Arc::clone(&pool), paused, Power::new());
+            let watching = watch_machine(governor, Arc::clone(&pool), said, Power::new());
             watching.map_err(|error| EngineError::Thread { message: error.to_string() })?
         };
         let (lost_sender, lost) = mpsc::channel(1_024);

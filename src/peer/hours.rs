@@ -133,7 +133,7 @@ fn days(text: &str) -> Result<[bool; 7], HoursError> {
     let day = |word: &str| {
         let small = word.to_ascii_lowercase();
         let is_it = |name: &&str| **name == small || name[..3] == small;
-        NAMES.iter().position(|name| is_it(name)).ok_or_else(|| HoursError::NotADay(word.to_owned()))
+        NAMES.iter().position(is_it).ok_or_else(|| HoursError::NotADay(word.to_owned()))
     };
     let mut days = [false; 7];
     for part in text.split(',') {
@@ -148,6 +148,8 @@ fn days(text: &str) -> Result<[bool; 7], HoursError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+
     use super::*;
 
     const MON: u8 = 0;

@@ -37,6 +37,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::net::{self, NetError, PeerAddr, SwarmName};
 use crate::store::{Blobs, Home, HomeError, Spool};
+use governor::Said;
 
 /// How a node is to be.
 #[derive(Debug)]
@@ -216,7 +217,7 @@ pub struct Peer {
     blobs: Arc<Blobs>,
     commands: mpsc::Sender<hive::Command>,
     status: watch::Receiver<Status>,
-    paused: watch::Sender<bool>,
+    said: watch::Sender<Said>,
     hive: tokio::task::JoinHandle<()>,
 }
 
@@ -242,18 +243,18 @@ impl Peer {
         .await?;
         let (commands, incoming) = mpsc::channel(16);
         let (status, watching) = watch::channel(Status::default());
-        let (paused, pausing) = watch::channel(false);
+        let (said, saying) = watch::channel(Said::Lend);
         let hive = hive::Hive::new(hive::Parts {
             net: net.clone(),
             keypair: Keypair::from_seed(&seed),
             blobs: Arc::clone(&blobs),
             sandbox: config.sandbox,
             terms: config.terms,
-            paused: pausing,
+            said: saying,
             status,
         })?;
         let hive = tokio::spawn(hive.run(events, incoming));
-        Ok(Peer { net, home: config.home, blobs, commands, status: watching, paused, hive })
+        Ok(Peer { net, home: config.home, blobs, commands, status: watching, said, hive })
     }
 
     /// The network, to ask for peers.
@@ -270,13 +271,13 @@ impl Peer {
 
     /// Lends nothing until further notice, or again what it may. What runs stands still meanwhile.
     pub fn pause(&self, paused: bool) {
-        self.paused.send_replace(paused);
+        self.said.send_replace(if paused { Said::Pause } else { Said::Lend });
     }
 
     /// Whether it was paused.
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        *self.paused.borrow()
+        *self.said.borrow() == Said::Pause
     }
 
     /// Opens a job.
@@ -349,8 +350,10 @@ impl Peer {
         let _ = self.commands.send(hive::Command::Cancel(job)).await;
     }
 
-    /// Takes leave of the jobs it works for, says so to its peers, and stops.
+    /// Takes leave of the jobs it works for, says so to its peers, and stops. What runs may come to its end, even if it
+    /// stood still.
     pub async fn shutdown(self) {
+        self.said.send_replace(Said::Leave);
         let _ = self.commands.send(hive::Command::Leave).await;
         let _ = self.hive.await;
         self.net.shutdown().await;

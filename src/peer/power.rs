@@ -78,6 +78,8 @@ fn runs_down(supplies: &Path) -> bool {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+
     use std::fs;
 
     use super::*;
