@@ -58,6 +58,32 @@ fn no_more_run_at_once_than_there_is_memory_for() {
 }
 
 #[test]
+fn what_falls_free_is_for_as_many_as_there_is_room_for() {
+    let mut node = Node::with(|config| {
+        for_two(config);
+        config.cpus = 4;
+    });
+    let [large, two, small] = [128, 64, 4].map(|mib| {
+        let program = if mib == 4 { ECHO } else { corpus::SPIN };
+        node.load(program, limits(|l| (l.memory_bytes, l.millis) = (mib << 20, 3_600_000))).unwrap()
+    });
+    node.begin(large, [0]);
+    while node.next() != (Report::Started { ticket: 0 }) {}
+    node.begin(two, [1, 2]);
+    // Those who could run them find no room, and go; this one is run by one of them.
+    node.begin(small, [3]);
+    while !matches!(node.next(), Report::Finished { ticket: 3, .. }) {}
+    node.stop([0]);
+    let mut started = BTreeSet::new();
+    while started.len() < 2 {
+        if let Report::Started { ticket } = node.next() {
+            started.insert(ticket);
+        }
+    }
+    assert_eq!(started, BTreeSet::from([1, 2]));
+}
+
+#[test]
 fn who_stands_still_with_all_the_memory_is_let_run_by_who_cannot() {
     let mut node = Node::with(|config| {
         for_two(config);

@@ -350,6 +350,8 @@ impl Shared {
             }
         }
         drop(queue);
+        // What memory was kept for may be among them.
+        self.changed.notify_all();
         self.report(stopped);
     }
 

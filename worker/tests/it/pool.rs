@@ -300,6 +300,28 @@ fn no_more_run_at_once_than_there_is_memory_for() {
 }
 
 #[test]
+fn what_falls_free_is_for_as_many_as_there_is_room_for() {
+    let mut harness = with_memory_for_two();
+    harness.load(1, &spin(), limits(|l| (l.memory_bytes, l.millis) = (128 << 20, u64::MAX)));
+    harness.load(2, &spin(), limits(|l| (l.memory_bytes, l.millis) = (64 << 20, u64::MAX)));
+    harness.load(3, &empty(), limits(|l| l.memory_bytes = 4 << 20));
+    harness.run(1, [0]);
+    while harness.next() != (Report::Started { ticket: 0 }) {}
+    harness.run(2, [1, 2]);
+    // Those who could run them find no room, and go; this one is run by one of them.
+    harness.run(3, [3]);
+    while !matches!(harness.next(), Report::Finished { ticket: 3, .. }) {}
+    harness.pool.submit(Request::Stop { tickets: vec![0] });
+    let mut started = BTreeSet::new();
+    while started.len() < 2 {
+        if let Report::Started { ticket } = harness.next() {
+            started.insert(ticket);
+        }
+    }
+    assert_eq!(started, BTreeSet::from([1, 2]));
+}
+
+#[test]
 fn a_chunk_that_may_have_more_than_there_is_runs_alone_and_with_all_of_it() {
     let mut harness = with_memory_for_two();
     // It takes what it is given, page by page, and ends in order when that is all.
