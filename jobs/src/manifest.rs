@@ -32,7 +32,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { memory_bytes: 1 << 30, output_bytes: 64 << 20, millis: 60_000, fuel: None }
+        Limits { memory_bytes: 512 << 20, output_bytes: 64 << 20, millis: 60_000, fuel: None }
     }
 }
 

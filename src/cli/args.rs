@@ -1,6 +1,7 @@
 //! What can be written on the command line, and the help that teaches it.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::config::Config;
 use super::data;
 use super::sandbox::Kind;
 use crate::net::{AddrError, PeerAddr, SwarmName, parse_listen};
-use crate::peer::When;
+use crate::peer::{HourRange, Hours, HoursError, Terms, When};
 
 /// Run programs on every machine of a swarm. Nobody is in charge.
 #[derive(Debug, Parser)]
@@ -100,9 +101,31 @@ pub struct Join {
     /// When to lend them: `idle` stops within a second while other programs use the cores
     #[arg(long, value_name = "WHEN", default_value = "always")]
     pub when: WhenArg,
+    /// Lend only at these local times: 18:00-08:00, or with days, "mon-fri 19:00-07:00"; may be repeated [default: always]
+    #[arg(long, value_name = "RANGE", value_parser = hours)]
+    pub hours: Vec<HourRange>,
+    /// Lend on battery power, too
+    #[arg(long)]
+    pub on_battery: bool,
+    /// How much memory the chunks may have in all that run at the same time [default: half of this machine's]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub memory: Option<u64>,
     /// What contains the programs of others, beside WebAssembly
     #[arg(long, value_name = "KIND", default_value = "process")]
     pub sandbox: Kind,
+}
+
+impl Join {
+    /// On which terms this machine is to be lent.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            cpus: self.cpus.unwrap_or_else(all_cpus),
+            memory_bytes: self.memory.unwrap_or_else(half_memory),
+            when: self.when.into(),
+            hours: Hours(self.hours.clone()),
+            on_battery: self.on_battery,
+        }
+    }
 }
 
 /// When cores are lent.
@@ -176,8 +199,8 @@ pub struct Run {
     /// How long a chunk may run
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
-    /// How much memory a chunk may use
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = bytes)]
+    /// How much memory a chunk may use; a machine runs as many at once as it lends memory for
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = bytes)]
     pub memory: u64,
     /// How much a chunk may print
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = bytes)]
@@ -259,6 +282,15 @@ fn bytes(text: &str) -> Result<u64, String> {
     Ok(size.as_u64())
 }
 
+/// The least memory that can be lent, bytes: with less hardly a program starts.
+const LEAST_MEMORY: u64 = 16 << 20;
+
+fn memory(text: &str) -> Result<u64, String> {
+    let size = bytes(text)?;
+    let hint = "with less than 16MiB hardly a program starts; to lend nothing for a while, say `essaim pause`";
+    if size < LEAST_MEMORY { Err(hinted(&"too little memory to run anything", hint)) } else { Ok(size) }
+}
+
 fn block(text: &str) -> Result<NonZeroU64, String> {
     NonZeroU64::new(bytes(text)?).ok_or_else(|| "a chunk cannot be empty".to_owned())
 }
@@ -268,19 +300,23 @@ fn block(text: &str) -> Result<NonZeroU64, String> {
 pub struct Listen(pub Vec<Multiaddr>);
 
 fn listen(text: &str) -> Result<Listen, String> {
-    parse_listen(text).map(Listen).map_err(|error| hinted(&error))
+    parse_listen(text).map(Listen).map_err(|error| hinted(&error, error.hint()))
 }
 
 fn peer(text: &str) -> Result<PeerAddr, String> {
-    text.parse().map_err(|error| hinted(&error))
+    text.parse().map_err(|error: AddrError| hinted(&error, error.hint()))
 }
 
 fn swarm(text: &str) -> Result<SwarmName, String> {
-    text.parse().map_err(|error| hinted(&error))
+    text.parse().map_err(|error: AddrError| hinted(&error, error.hint()))
 }
 
-fn hinted(error: &AddrError) -> String {
-    format!("{error}\n  hint: {}", error.hint())
+fn hours(text: &str) -> Result<HourRange, String> {
+    text.parse().map_err(|error: HoursError| hinted(&error, error.hint()))
+}
+
+fn hinted(error: &dyn Display, hint: impl Display) -> String {
+    format!("{error}\n  hint: {hint}")
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {
@@ -293,4 +329,16 @@ fn variable(text: &str) -> Result<(String, String), String> {
 /// The threads that are lent when nobody says how many: all.
 pub fn all_cpus() -> u16 {
     std::thread::available_parallelism().map_or(1, |n| n.get().min(1_024) as u16)
+}
+
+/// The memory that is lent when nobody says how much: half of what this machine has, or of what it lets this process have.
+pub fn half_memory() -> u64 {
+    let memory = sysinfo::RefreshKind::nothing().with_memory(sysinfo::MemoryRefreshKind::nothing().with_ram());
+    let system = sysinfo::System::new_with_specifics(memory);
+    let all = system.map(|system| match system.cgroup_limits() {
+        Some(limits) => limits.total_memory.min(system.total_memory()),
+        None => system.total_memory(),
+    });
+    // Where it is not known, as little as hardly a machine has.
+    (all.unwrap_or(1 << 30) / 2).max(LEAST_MEMORY)
 }

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use etcetera::BaseStrategy;
 use serde_json::json;
 
-use super::args::{Global, Join, all_cpus};
+use super::args::{Global, Join};
 use super::fail::Fail;
 use super::sandbox;
 use super::say::{count, say};
 use crate::control::{self, Asked, Wish};
-use crate::peer::{Config, Peer, Status, When};
+use crate::peer::{Config, Peer, Status, Terms, Why};
 use crate::store::Home;
 
 /// How long it takes at most until what the owner wants is so, or is not going to be.
@@ -24,16 +25,18 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 /// # Errors
 /// The node cannot start.
 pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
-    let cpus = join.cpus.unwrap_or_else(all_cpus);
+    let terms = join.terms();
+    let (cpus, memory_bytes) = (terms.cpus, terms.memory_bytes);
     let home = home(global)?;
     let dir = home.dir().to_owned();
-    let peer = start(global, home, join.sandbox, (cpus, join.when.into())).await?;
+    let peer = start(global, home, join.sandbox, terms).await?;
     let addresses: Vec<_> = peer.net().addresses().iter().map(ToString::to_string).collect();
     let node = peer.net().node();
     let words = format!(
-        "essaim: peer {} lends {} to the swarm `{}` (home {})\n  others reach it with --peer and one of\n    {}\n  Ctrl-C ends it",
+        "essaim: peer {} lends {} and {} of memory to the swarm `{}` (home {})\n  others reach it with --peer and one of\n    {}\n  Ctrl-C ends it",
         node.short(),
         count(u64::from(cpus), "core"),
+        ByteSize::b(memory_bytes),
         global.swarm,
         dir.display(),
         addresses.join("\n    ")
@@ -41,6 +44,7 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
     let fields = json!({
         "peer": node.to_string(),
         "cpus": cpus,
+        "memory_bytes": memory_bytes,
         "swarm": global.swarm.to_string(),
         "addresses": addresses,
         "home": dir.to_string_lossy(),
@@ -57,7 +61,8 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
         tokio::select! {
             _ = tell.tick() => {
                 let now = status.borrow().clone();
-                if now.chunks_run != told.chunks_run || now.connected != told.connected {
+                let differs = now.chunks_run != told.chunks_run || now.connected != told.connected;
+                if differs || now.why != told.why {
                     say(global, line(&now), "status", fields_of(&now));
                 }
                 told = now;
@@ -66,8 +71,8 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
                 if let Wish::Pause | Wish::Resume = wish {
                     let paused = wish == Wish::Pause;
                     peer.pause(paused);
-                    // It is so in a moment; unless others use the machine.
-                    let is_so = status.wait_for(|status| (status.lent == 0) == paused);
+                    // It is so in a moment.
+                    let is_so = status.wait_for(|status| (status.why == Some(Why::Paused)) == paused);
                     let _ = tokio::time::timeout(SO_WITHIN, is_so).await;
                 }
                 let mut how = fields_of(&status.borrow());
@@ -86,8 +91,6 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
             () = async { terminate.recv().await; } => break,
         }
     }
-    // What stands still could not be ended.
-    peer.pause(false);
     say(global, "essaim: leaving: what is running is ended first, what is not is handed back", "leaving", json!({}));
     let last = status.borrow().clone();
     tokio::select! {
@@ -104,16 +107,29 @@ fn line(status: &Status) -> String {
     if status.chunks_failed > 0 {
         line.push_str(&format!(" ({} of them failed)", status.chunks_failed));
     }
+    if let Some(why) = status.why {
+        line.push_str(&format!("; {} of {} lent: {}", status.lent, count(u64::from(status.cpus), "core"), reason(why)));
+    }
     for (name, held, running) in &status.jobs {
         line.push_str(&format!("; {name}: {} to do, {running} running", count(*held, "chunk")));
     }
     line
 }
 
+/// Why fewer cores are lent than could be, in words.
+fn reason(why: Why) -> &'static str {
+    match why {
+        Why::Paused => "paused by its owner",
+        Why::OnBattery => "on battery",
+        Why::OutsideHours => "outside its hours",
+        Why::Others => "others use the machine",
+    }
+}
+
 fn fields_of(status: &Status) -> serde_json::Value {
     let job = |(name, held, running): &(String, u64, u64)| json!({ "name": name, "held": held, "running": running });
     let jobs: Vec<_> = status.jobs.iter().map(job).collect();
-    json!({ "cpus": status.cpus, "lent": status.lent, "connected": status.connected, "chunks_run": status.chunks_run, "chunks_failed": status.chunks_failed, "jobs": jobs })
+    json!({ "cpus": status.cpus, "lent": status.lent, "why": status.why, "connected": status.connected, "chunks_run": status.chunks_run, "chunks_failed": status.chunks_failed, "jobs": jobs })
 }
 
 /// The home that the person named, or the first free one.
@@ -132,8 +148,8 @@ pub fn home(global: &Global) -> Result<Home, Fail> {
 ///
 /// # Errors
 /// It cannot listen, or its home cannot be used.
-pub async fn start(global: &Global, home: Home, kind: sandbox::Kind, (cpus, when): (u16, When)) -> Result<Peer, Fail> {
-    let sandbox = sandbox::of(kind, &home, cpus)?;
+pub async fn start(global: &Global, home: Home, kind: sandbox::Kind, terms: Terms) -> Result<Peer, Fail> {
+    let sandbox = sandbox::of(kind, &home, &terms)?;
     let config = Config {
         home,
         swarm: global.swarm.clone(),
@@ -141,8 +157,7 @@ pub async fn start(global: &Global, home: Home, kind: sandbox::Kind, (cpus, when
         peers: global.peers.clone(),
         mdns: !global.no_mdns,
         local_dir: local_dir(),
-        cpus,
-        when,
+        terms,
         sandbox,
     };
     Peer::start(config).await.map_err(|e| Fail::of(&e, e.hint()))

@@ -64,9 +64,13 @@ fn words(answer: &Value) -> String {
     } else if answer["paused"] == true {
         "is paused: `essaim resume` goes on".to_owned()
     } else {
-        let (lent, cpus) = (number("lent"), number("cpus"));
-        let rest = if lent < cpus { " (others use the machine)" } else { "" };
-        format!("lends {lent} of {}{rest}", count(cpus, "core"))
+        let lends = format!("lends {} of {}", number("lent"), count(number("cpus"), "core"));
+        match answer["why"].as_str() {
+            Some("on-battery") => format!("{lends}: this machine is on battery (--on-battery lends it all the same)"),
+            Some("outside-hours") => format!("{lends}: it is outside its hours (--hours)"),
+            Some(_) => format!("{lends}: others use the machine"),
+            None => lends,
+        }
     };
     let mut words = format!("peer {} {lends}", text("peer").chars().take(8).collect::<String>());
     words += &format!(

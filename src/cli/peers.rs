@@ -13,7 +13,7 @@ use super::join;
 use super::sandbox::Kind;
 use super::say::{count, say};
 use crate::net::Found;
-use crate::peer::When;
+use crate::peer::Terms;
 
 /// Looks that bring nobody new before the list is taken for whole, and the pause between two.
 const QUIET_LOOKS: u32 = 2;
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// # Errors
 /// The node cannot start, or nobody was found.
 pub async fn peers(global: &Global, peers: &Peers) -> Result<(), Fail> {
-    let peer = join::start(global, join::home(global)?, Kind::Process, (0, When::Always)).await?;
+    let peer = join::start(global, join::home(global)?, Kind::Process, Terms::always(0, u64::MAX)).await?;
     let until = Instant::now() + peers.within;
     let mut found: BTreeMap<_, Found> = BTreeMap::new();
     let mut quiet = 0;

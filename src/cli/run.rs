@@ -12,12 +12,12 @@ use essaim_worker::{ChunkSpec, DataFile, Engine, EngineConfig, JobSpec, Mode, Pr
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::args::{Global, Run, all_cpus};
+use super::args::{Global, Run, all_cpus, half_memory};
 use super::fail::Fail;
 use super::progress::Show;
 use super::say::{count, say};
 use super::{data, input, join, program};
-use crate::peer::{End, Job, Peer, Submission, When};
+use crate::peer::{End, Job, Peer, Submission, Terms};
 use crate::store::Spool;
 
 /// How often the bar is renewed.
@@ -51,7 +51,7 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         say(global, words, "dry-run", fields);
         return Ok(());
     }
-    let peer = join::start(global, home, run.sandbox, (cpus, When::Always)).await?;
+    let peer = join::start(global, home, run.sandbox, Terms::always(cpus, half_memory())).await?;
     let limits = Limits {
         memory_bytes: run.memory,
         output_bytes: run.output,

@@ -9,6 +9,7 @@ use essaim_worker::process::{Launch, ProcessConfig, sandbox};
 use essaim_worker::{Engine, EngineConfig, Sandbox};
 
 use super::Fail;
+use crate::peer::Terms;
 use crate::store::Home;
 
 /// The word by which this executable knows that it is to be a sandbox process; not for people.
@@ -29,21 +30,23 @@ pub fn is_one() -> Option<ExitCode> {
     (words.next()? == WORD).then(|| sandbox(words))
 }
 
-/// What runs programs at a node that lends so many cores.
+/// What runs programs at a node that lends its machine on such terms.
 ///
 /// # Errors
 /// The engine does not start.
-pub fn of(kind: Kind, home: &Home, cpus: u16) -> Result<Sandbox, Fail> {
-    let threads = usize::from(cpus).max(1);
+pub fn of(kind: Kind, home: &Home, terms: &Terms) -> Result<Sandbox, Fail> {
+    let threads = usize::from(terms.cpus).max(1);
+    let total_bytes = terms.memory_bytes;
     match kind {
         Kind::None => {
-            let engine = Engine::new(EngineConfig { threads, ..EngineConfig::default() });
+            let engine = Engine::new(EngineConfig { threads, total_bytes, ..EngineConfig::default() });
             Ok(Sandbox::Threads(engine.map_err(|e| Fail::of(&e, e.hint()))?, threads))
         }
         Kind::Process => {
             let launch = Launch { program: this_executable(), words: vec![OsString::from(WORD)] };
             Ok(Sandbox::Processes(ProcessConfig {
                 cpus: threads,
+                total_bytes,
                 ..ProcessConfig::new(launch, home.dir().join("compiled"))
             }))
         }

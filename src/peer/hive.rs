@@ -18,8 +18,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::feed::{Feed, Feeding, Source, ticket};
-use super::governor::{Governor, When, watch_machine};
+use super::governor::{Governor, Lent, Said, Terms, watch_machine};
 use super::job::{AuthorSide, JobState, Own};
+use super::power::Power;
 use super::provisions::{Provisions, program_of, spec};
 use super::reports::{Done, Reporter};
 use super::wire::{ADDRESSES, ANNOUNCEMENT_BYTES, Announcement, Direct, Place};
@@ -70,9 +71,8 @@ pub struct Parts {
     pub keypair: Keypair,
     pub blobs: Arc<Blobs>,
     pub sandbox: Sandbox,
-    pub cpus: u16,
-    pub when: When,
-    pub paused: watch::Receiver<bool>,
+    pub terms: Terms,
+    pub said: watch::Receiver<Said>,
     pub status: watch::Sender<Status>,
 }
 
@@ -84,8 +84,9 @@ pub struct Hive {
     engine_tag: String,
     pool: Arc<Workers>,
     cpus: u16,
-    /// How many of them are lent at this moment.
-    lent: watch::Receiver<u16>,
+    memory_bytes: u64,
+    /// How many cores are lent at this moment.
+    lent: watch::Receiver<Lent>,
     status: watch::Sender<Status>,
     began: Instant,
     incarnation: u64,
@@ -108,15 +109,16 @@ pub struct Hive {
 
 impl Hive {
     pub fn new(parts: Parts) -> Result<Hive, EngineError> {
-        let Parts { net, keypair, blobs, sandbox, cpus, when, paused, status } = parts;
+        let Parts { net, keypair, blobs, sandbox, terms, said, status } = parts;
+        let (cpus, memory_bytes) = (terms.cpus, terms.memory_bytes);
         let engine_tag = essaim_worker::tag();
         let (reporter, reports) = Reporter::new(Arc::clone(&blobs));
         let pool = Arc::new(Workers::new(sandbox, move |reports| reporter.take(reports))?);
         let lent = if cpus == 0 {
-            watch::channel(0).1
+            watch::channel(Lent::default()).1
         } else {
-            let governor = Governor::new(cpus, machine_cores(), when);
-            let watching = watch_machine(governor, Arc::clone(&pool), paused);
+            let governor = Governor::new(terms, machine_cores());
+            let watching = watch_machine(governor, Arc::clone(&pool), said, Power::new());
             watching.map_err(|error| EngineError::Thread { message: error.to_string() })?
         };
         let (lost_sender, lost) = mpsc::channel(1_024);
@@ -131,6 +133,7 @@ impl Hive {
             engine_tag,
             pool,
             cpus,
+            memory_bytes,
             lent,
             status,
             began: Instant::now(),
@@ -218,9 +221,9 @@ impl Hive {
             sysinfo::RefreshKind::nothing().with_memory(sysinfo::MemoryRefreshKind::nothing().with_ram()),
         );
         Advert {
-            cores_spare: *self.lent.borrow(),
+            cores_spare: self.lent.borrow().cores,
             cores: machine_cores(),
-            memory_bytes: system.map_or(0, |system| system.available_memory()),
+            memory_bytes: system.map_or(0, |system| system.available_memory()).min(self.memory_bytes),
             engine: self.engine_tag.clone(),
             rate_hint: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -358,8 +361,8 @@ impl Hive {
 
     /// More or fewer cores are lent than before: others are to know it.
     async fn on_lent(&mut self) {
-        let lent = *self.lent.borrow_and_update();
-        info!(lent, of = self.cpus, "cores lent");
+        let Lent { cores, why } = *self.lent.borrow_and_update();
+        info!(lent = cores, of = self.cpus, ?why, "cores lent");
         self.share_threads();
         self.net.advertise(self.advert()).await;
     }
@@ -367,9 +370,10 @@ impl Hive {
     /// Divides the threads over the jobs that they can work for.
     fn share_threads(&mut self) {
         let ready: Vec<JobId> = self.jobs.iter().filter(|(_, state)| state.ready).map(|(job, _)| *job).collect();
-        let share = usize::from(*self.lent.borrow()).div_ceil(ready.len().max(1)) as u16;
+        let share = usize::from(self.lent.borrow().cores).div_ceil(ready.len().max(1)) as u16;
         for job in ready {
-            self.give(job, Input::Threads(share));
+            let limit = self.jobs.get(&job).map_or(0, |state| state.manifest.limits.memory_bytes);
+            self.give(job, Input::Threads(share.min(at_once(self.memory_bytes, limit))));
         }
     }
 
@@ -692,13 +696,19 @@ impl Hive {
         });
         let jobs = jobs.collect();
         let (chunks_run, chunks_failed) = (self.chunks_run, self.chunks_failed);
-        let (cpus, lent) = (self.cpus, *self.lent.borrow());
-        self.status.send_replace(Status { cpus, lent, connected, jobs, chunks_run, chunks_failed });
+        let (cpus, Lent { cores: lent, why }) = (self.cpus, *self.lent.borrow());
+        self.status.send_replace(Status { cpus, lent, why, connected, jobs, chunks_run, chunks_failed });
     }
 }
 
 fn machine_cores() -> u16 {
     std::thread::available_parallelism().map_or(1, |n| n.get().min(usize::from(u16::MAX)) as u16)
+}
+
+/// How many chunks of a job run at the same time in so much memory, where each may have so much: at least one, which has
+/// all of it then.
+fn at_once(memory_bytes: u64, limit: u64) -> u16 {
+    memory_bytes.checked_div(limit).unwrap_or(u64::MAX).clamp(1, u16::MAX.into()) as u16
 }
 
 /// The blob that a leaf names and this node keeps.

@@ -7,12 +7,15 @@
 mod feed;
 mod governor;
 mod hive;
+mod hours;
 mod job;
+mod power;
 mod provisions;
 mod reports;
 pub mod wire;
 
-pub use governor::When;
+pub use governor::{Terms, When, Why};
+pub use hours::{HourRange, Hours, HoursError};
 pub use reports::note;
 
 use std::collections::BTreeMap;
@@ -34,6 +37,7 @@ use libp2p::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::net::{self, NetError, PeerAddr, SwarmName};
+use governor::Said;
 use provisions::Provisions;
 
 use crate::store::{Blobs, Home, HomeError, Spool};
@@ -53,10 +57,8 @@ pub struct Config {
     pub mdns: bool,
     /// Where nodes of this machine find one another, when `mdns` is on.
     pub local_dir: Option<PathBuf>,
-    /// How many threads it lends; 0: none.
-    pub cpus: u16,
-    /// When it lends them.
-    pub when: When,
+    /// On which terms it is lent.
+    pub terms: Terms,
     /// What runs programs here.
     pub sandbox: Sandbox,
 }
@@ -213,6 +215,8 @@ pub struct Status {
     pub cpus: u16,
     /// Threads it lends at this moment.
     pub lent: u16,
+    /// Why these are fewer.
+    pub why: Option<Why>,
     /// Peers connected.
     pub connected: usize,
     /// Jobs it takes part in: name, chunks it holds, chunks that it is running.
@@ -231,7 +235,7 @@ pub struct Peer {
     blobs: Arc<Blobs>,
     commands: mpsc::Sender<hive::Command>,
     status: watch::Receiver<Status>,
-    paused: watch::Sender<bool>,
+    said: watch::Sender<Said>,
     hive: tokio::task::JoinHandle<()>,
 }
 
@@ -257,19 +261,18 @@ impl Peer {
         .await?;
         let (commands, incoming) = mpsc::channel(16);
         let (status, watching) = watch::channel(Status::default());
-        let (paused, pausing) = watch::channel(false);
+        let (said, saying) = watch::channel(Said::Lend);
         let hive = hive::Hive::new(hive::Parts {
             net: net.clone(),
             keypair: Keypair::from_seed(&seed),
             blobs: Arc::clone(&blobs),
             sandbox: config.sandbox,
-            cpus: config.cpus,
-            when: config.when,
-            paused: pausing,
+            terms: config.terms,
+            said: saying,
             status,
         })?;
         let hive = tokio::spawn(hive.run(events, incoming));
-        Ok(Peer { net, home: config.home, blobs, commands, status: watching, paused, hive })
+        Ok(Peer { net, home: config.home, blobs, commands, status: watching, said, hive })
     }
 
     /// The network, to ask for peers.
@@ -286,13 +289,13 @@ impl Peer {
 
     /// Lends nothing until further notice, or again what it may. What runs stands still meanwhile.
     pub fn pause(&self, paused: bool) {
-        self.paused.send_replace(paused);
+        self.said.send_replace(if paused { Said::Pause } else { Said::Lend });
     }
 
     /// Whether it was paused.
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        *self.paused.borrow()
+        *self.said.borrow() == Said::Pause
     }
 
     /// Opens a job.
@@ -376,8 +379,10 @@ impl Peer {
         let _ = self.commands.send(hive::Command::Cancel(job)).await;
     }
 
-    /// Takes leave of the jobs it works for, says so to its peers, and stops.
+    /// Takes leave of the jobs it works for, says so to its peers, and stops. What runs may come to its end, even if it
+    /// stood still.
     pub async fn shutdown(self) {
+        self.said.send_replace(Said::Leave);
         let _ = self.commands.send(hive::Command::Leave).await;
         let _ = self.hive.await;
         self.net.shutdown().await;

@@ -6,5 +6,6 @@
 
 mod corpus;
 mod host;
+mod memory;
 mod node;
 mod resources;

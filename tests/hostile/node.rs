@@ -45,7 +45,7 @@ impl Node {
         Node { processes, reports, pending: Vec::new(), programs: 0, tickets: 0, _dir: dir }
     }
 
-    fn next(&mut self) -> Report {
+    pub fn next(&mut self) -> Report {
         while self.pending.is_empty() {
             self.pending = self.reports.recv_timeout(PATIENCE).expect("no report came");
             self.pending.reverse();
@@ -119,6 +119,22 @@ impl Node {
             }
         }
         ended.into_iter().flatten().collect()
+    }
+
+    /// Has chunks of a job run on nothing, under tickets of the caller's choice.
+    pub fn begin(&self, job: u64, tickets: impl IntoIterator<Item = u64>) {
+        let chunks = tickets.into_iter().map(|ticket| Chunk { ticket, chunk: 0, input: Bytes::new() });
+        self.processes.submit(Request::Run { job, role: Role::Map, chunks: chunks.collect() });
+    }
+
+    /// Stops chunks.
+    pub fn stop(&self, tickets: impl IntoIterator<Item = u64>) {
+        self.processes.submit(Request::Stop { tickets: tickets.into_iter().collect() });
+    }
+
+    /// Lets so many processes run.
+    pub fn lend(&self, cpus: usize) {
+        self.processes.lend(cpus);
     }
 
     /// Forgets the program of a job, and the job.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use essaim_worker::process::ProcessConfig;
 use essaim_worker::{Failure, PROGRAM_BYTES, ProgramError};
 
 use crate::corpus;
@@ -28,9 +29,12 @@ fn a_hoarder_gets_what_its_job_allows() {
 
 #[test]
 fn a_hoarder_gets_what_the_machine_gives_whatever_its_job_allows() {
-    let mut node = Node::with(|config| config.memory_bytes = 64 << 20);
-    let failure = node.attack(corpus::HOARD, limits(|l| l.memory_bytes = 3 << 30)).unwrap_err();
-    assert!(matches!(failure, Failure::HostMemory { .. }), "{failure:?}");
+    let ways: [fn(&mut ProcessConfig); 2] =
+        [|config| config.memory_bytes = 64 << 20, |config| config.total_bytes = 64 << 20];
+    for way in ways {
+        let failure = Node::with(way).attack(corpus::HOARD, limits(|l| l.memory_bytes = 3 << 30)).unwrap_err();
+        assert!(matches!(failure, Failure::HostMemory { bytes } if bytes == 64 << 20), "{failure:?}");
+    }
 }
 
 #[test]

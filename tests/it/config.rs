@@ -19,7 +19,7 @@ fn with(text: &str, words: &[&str]) -> Output {
 
 #[test]
 fn every_value_is_shown_with_its_origin() {
-    let text = "swarm = 'of-the-file'\npeer = ['10.0.0.7:4000']\n[join]\ncpus = 3\n[run]\ntimeout = '5m'\n";
+    let text = "swarm = 'of-the-file'\npeer = ['10.0.0.7:4000']\n[join]\ncpus = 3\nmemory = '2GiB'\non-battery = true\nhours = ['mon-fri 19:00-07:00', 'sat-sun 00:00-24:00']\n[run]\ntimeout = '5m'\n";
     let shown = with(text, &["config", "--no-mdns"]);
     assert!(shown.status.success());
     let shown = String::from_utf8(shown.stdout).unwrap();
@@ -29,6 +29,10 @@ fn every_value_is_shown_with_its_origin() {
         "no-mdns = true # the command line",
         "cpus = 3 # essaim.toml",
         "timeout = \"5m\" # essaim.toml",
+        "memory = \"2GiB\" # essaim.toml",
+        "memory = \"512MiB\" # the default",
+        "on-battery = true # essaim.toml",
+        "hours = [\"mon-fri 19:00-07:00\", \"sat-sun 00:00-24:00\"] # essaim.toml",
         "when = \"always\" # the default",
     ] {
         assert!(shown.lines().any(|other| other == line), "no line {line:?} in\n{shown}");
@@ -44,6 +48,8 @@ fn what_is_wrong_in_it_is_named_with_the_file() {
         ("cpu = 3", "cpu is no option", ["config"]),
         ("[join]\nwhere = 'here'", "[join] where is no option", ["config"]),
         ("[join]\ncpus = 'many'", "invalid value 'many' for '--cpus <N>'", ["join"]),
+        ("[join]\nhours = '18-8'", "`18-8` is no range of hours\n  hint: write it as 18:00-08:00", ["join"]),
+        ("[join]\nmemory = '1k'", "too little memory to run anything\n  hint: ", ["join"]),
         ("swarm = ", "is not TOML", ["status"]),
     ] {
         let output = with(text, &words);

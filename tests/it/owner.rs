@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -41,15 +41,42 @@ fn a_paused_node_stands_still_and_a_resumed_one_ends_the_job() {
     assert_eq!(tell(&world, "pause", &home)["paused"], true);
     until("what runs stands still", || worker.sandboxes().iter().map(|(_, state)| *state).eq(['T']));
     let before = tell(&world, "status", &home);
-    assert_eq!((&before["paused"], &before["lent"]), (&true.into(), &0.into()));
+    assert_eq!((&before["paused"], &before["lent"], &before["why"]), (&true.into(), &0.into(), &"paused".into()));
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(tell(&world, "status", &home)["chunks_run"], before["chunks_run"]);
     assert!(child.try_wait().unwrap().is_none(), "the job has ended without anybody to run it");
 
     let after = tell(&world, "resume", &home);
-    assert_eq!((&after["paused"], &after["lent"]), (&false.into(), &1.into()));
+    assert_eq!((&after["paused"], &after["lent"], &after["why"]), (&false.into(), &1.into(), &Value::Null));
     assert_eq!(wait_for(&events, "done")["chunks"], 30);
     assert!(child.wait().unwrap().success());
+    assert_eq!(tell(&world, "finish", &home)["leaving"], true);
+    worker.ends();
+}
+
+/// The days of the week that neither today nor a day beside it is, whatever the clock on the wall says.
+fn another_day() -> &'static str {
+    let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
+    // The first was a Thursday.
+    ["sun", "mon", "tue", "wed", "thu", "fri", "sat"][days as usize % 7]
+}
+
+#[test]
+fn outside_its_hours_a_node_lends_nothing_and_says_why() {
+    let world = World::new("hours");
+    let home = world.dir.path().join("worker");
+    let mut join = world.bare("join");
+    join.arg("--no-mdns").arg("--home").arg(&home).args(["--hours", &format!("{} 00:00-24:00", another_day())]);
+    let worker = Worker::start(join);
+    let status = tell(&world, "status", &home);
+    assert_eq!((&status["lent"], &status["why"]), (&0.into(), &"outside-hours".into()));
+    let mut command = world.bare("status");
+    let words = String::from_utf8(run(command.arg("--home").arg(&home), b"").well().stdout).unwrap();
+    assert!(words.contains("lends 0 of 1 core") && words.contains("outside its hours"), "{words}");
+
+    // What its owner says now is the nearer reason; and takes back no other.
+    assert_eq!(tell(&world, "pause", &home)["why"], "paused");
+    assert_eq!(tell(&world, "resume", &home)["why"], "outside-hours");
     assert_eq!(tell(&world, "finish", &home)["leaving"], true);
     worker.ends();
 }

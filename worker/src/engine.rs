@@ -79,6 +79,9 @@ pub struct EngineConfig {
     pub threads: usize,
     /// The most memory that this machine gives one chunk, bytes, whatever its job allows.
     pub memory_bytes: u64,
+    /// The most memory that all chunks of a pool may have that run at the same time, bytes: the sum of their jobs'
+    /// limits.
+    pub total_bytes: u64,
     /// How guests are interrupted.
     pub interrupt: Interrupt,
     /// What is compiled in.
@@ -88,11 +91,12 @@ pub struct EngineConfig {
 }
 
 impl Default for EngineConfig {
-    /// One thread a core, 4 GiB a chunk, checks and nothing else compiled in, optimized.
+    /// One thread a core, 4 GiB a chunk, no limit in all, checks and nothing else compiled in, optimized.
     fn default() -> EngineConfig {
         EngineConfig {
             threads: thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: FOUR_GIB,
+            total_bytes: u64::MAX,
             interrupt: Interrupt::Checks,
             mode: Mode::default(),
             optimize: true,
@@ -181,8 +185,11 @@ pub(crate) struct Unstarted {
 
 impl Unstarted {
     pub(crate) fn new(config: EngineConfig) -> Result<Unstarted, EngineError> {
-        let config =
-            EngineConfig { threads: config.threads.max(1), memory_bytes: config.memory_bytes.min(FOUR_GIB), ..config };
+        let config = EngineConfig {
+            threads: config.threads.max(1),
+            memory_bytes: config.memory_bytes.min(config.total_bytes).min(FOUR_GIB),
+            ..config
+        };
         let (wasmtime, allocator) = match wasmtime::Engine::new(&pooled_config(&config)) {
             Ok(engine) => {
                 let scan = PoolingAllocationConfig::is_pagemap_scan_available();

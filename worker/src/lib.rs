@@ -15,6 +15,7 @@ mod pool;
 #[cfg(unix)]
 pub mod process;
 mod program;
+mod room;
 mod sandbox;
 mod workers;
 

@@ -4,7 +4,7 @@
 //! gathered for about a millisecond, so that a chunk of some microseconds costs no wake-up; a chunk that lasts
 //! is reported as started at the next turn of the epoch, and takes the reports waiting before it along.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -19,6 +19,7 @@ use crate::limits::{OnTurn, StopFlag};
 use crate::message::{Chunk, ProgramId, Report, Request};
 use crate::meter::{Meter, Spent};
 use crate::program::{Gave, Program};
+use crate::room::Lanes;
 use crate::sandbox::{ChunkSpec, JobSpec, Role};
 
 /// The most programs that are loaded or being compiled.
@@ -52,18 +53,34 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    ready: VecDeque<Item>,
+    /// What can be run, by memory limit.
+    ready: Lanes<(), Item>,
     /// How many chunks wait for a program.
     held: usize,
     programs: HashMap<ProgramId, Loading>,
     jobs: HashMap<u64, (ProgramId, Arc<JobSpec>)>,
-    /// The ticket that each thread runs.
-    running: Vec<Option<u64>>,
+    /// The ticket that each thread runs, and the memory that it may have.
+    running: Vec<Option<(u64, u64)>>,
     /// Threads that work, or are about to.
     active: usize,
 }
 
 impl Queue {
+    /// The memory limit of the first chunk that may start.
+    fn first_open(&self, now: Instant) -> Option<u64> {
+        let running = self.running.iter().flatten().map(|(_, bytes)| *bytes);
+        self.ready.open(running, 0, now).min_by_key(|lane| lane.first()).map(|lane| lane.bytes)
+    }
+
+    /// Takes that for a thread.
+    fn take(&mut self, thread: usize) -> Option<Item> {
+        let now = Instant::now();
+        let bytes = self.first_open(now)?;
+        let item = self.ready.pop((), bytes, now)?;
+        self.running[thread] = Some((item.chunk.ticket, bytes));
+        Some(item)
+    }
+
     /// Removes a program; the answer is the tickets that waited for it.
     fn remove(&mut self, program: ProgramId) -> Vec<u64> {
         let held = self.programs.remove(&program).map(|loading| loading.held).unwrap_or_default();
@@ -203,10 +220,15 @@ impl Shared {
         report: impl Fn(Vec<Report>) + Send + Sync + 'static,
     ) -> Result<Arc<Shared>, EngineError> {
         let threads = threads.max(1);
+        let total_bytes = engine.0.config.total_bytes;
         Ok(Arc::new(Shared {
             engines: Mutex::new(vec![engine]),
             threads: rayon_pool("essaim-run", threads)?,
-            queue: Mutex::new(Queue { running: vec![None; threads], ..Queue::default() }),
+            queue: Mutex::new(Queue {
+                ready: Lanes::new(total_bytes),
+                running: vec![None; threads],
+                ..Queue::default()
+            }),
             stops: (0..threads).map(|_| StopFlag::default()).collect(),
             report: Box::new(report),
         }))
@@ -246,7 +268,11 @@ impl Shared {
     /// Queues chunks whose program is there, and sees that threads are at work.
     fn enqueue(self: &Arc<Self>, queue: &mut Queue, program: Program, held: Held) {
         let work = Arc::new(Work { program, spec: held.spec, role: held.role });
-        queue.ready.extend(held.chunks.into_iter().map(|chunk| Item { work: work.clone(), chunk }));
+        // More than this machine gives one chunk it does not get.
+        let bytes = work.spec.limits.memory_bytes.min(work.program.host_memory_bytes());
+        for chunk in held.chunks {
+            queue.ready.push((), bytes, Item { work: work.clone(), chunk });
+        }
         let wanted = queue.ready.len().min(self.stops.len() - queue.active);
         queue.active += wanted;
         for _ in 0..wanted {
@@ -274,7 +300,7 @@ impl Shared {
         }
         queue.held = held_now;
         for (running, stop) in queue.running.iter().zip(&self.stops) {
-            if running.is_some_and(|ticket| tickets.contains(&ticket)) {
+            if running.is_some_and(|(ticket, _)| tickets.contains(&ticket)) {
                 stop.stop();
             }
         }
@@ -393,14 +419,21 @@ impl Shared {
         outbox.send();
     }
 
-    /// The next chunk for a thread; none when it may go.
-    fn next(&self, me: usize) -> Option<Item> {
+    /// The next chunk for a thread; none when it may go, for there is nothing to run, or no memory to run it in.
+    fn next(self: &Arc<Self>, me: usize) -> Option<Item> {
         let mut queue = self.queue();
-        let item = queue.ready.pop_front();
-        queue.running[me] = item.as_ref().map(|item| item.chunk.ticket);
+        queue.running[me] = None;
+        let item = queue.take(me);
         match item {
             Some(_) => self.stops[me].clear(),
             None => queue.active -= 1,
+        }
+        // Of those that had gone for want of memory one may find some now; it calls the next.
+        let coming = queue.active - queue.running.iter().flatten().count();
+        if queue.active < self.stops.len() && queue.ready.len() > coming && queue.first_open(Instant::now()).is_some() {
+            queue.active += 1;
+            let shared = Arc::clone(self);
+            self.threads.spawn(move || shared.drain());
         }
         item
     }

@@ -95,6 +95,11 @@ impl Program {
         self.reduces
     }
 
+    /// The most memory that this machine gives one run, bytes.
+    pub(crate) fn host_memory_bytes(&self) -> u64 {
+        self.engine.0.config.memory_bytes
+    }
+
     /// Runs one chunk, on this thread, which needs 2 MiB of stack.
     ///
     /// # Errors

@@ -50,6 +50,8 @@ pub struct ProcessConfig {
     pub cpus: usize,
     /// The most memory that this machine gives one chunk, bytes.
     pub memory_bytes: u64,
+    /// The most memory that all chunks may have that run at the same time, bytes: the sum of their jobs' limits.
+    pub total_bytes: u64,
     /// Where compiled programs are kept: a folder that only this user may write to.
     pub cache: PathBuf,
     /// How much is kept there, bytes.
@@ -59,13 +61,15 @@ pub struct ProcessConfig {
 }
 
 impl ProcessConfig {
-    /// With what has no better choice: all cores, 4 GiB a chunk, 2 GiB of compiled programs, 10 minutes to compile.
+    /// With what has no better choice: all cores, 4 GiB a chunk and no limit in all, 2 GiB of compiled programs,
+    /// 10 minutes to compile.
     #[must_use]
     pub fn new(launch: Launch, cache: PathBuf) -> ProcessConfig {
         ProcessConfig {
             launch,
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: 4 << 30,
+            total_bytes: u64::MAX,
             cache,
             cache_bytes: 2 << 30,
             compile_within: Duration::from_secs(600),

@@ -18,6 +18,7 @@ use super::{ProcessConfig, seat};
 use crate::error::{EngineError, Failure, ProgramError, bounded};
 use crate::message::{Chunk, ProgramId, Report, Request};
 use crate::pool::{JOBS, PROGRAMS, QUEUED};
+use crate::room::Lanes;
 use crate::sandbox::{JobSpec, Role};
 
 /// Programs compiled at the same time: one that takes long does not hold up the others.
@@ -47,8 +48,10 @@ pub(super) struct Shared {
 pub(super) struct Queue {
     programs: HashMap<ProgramId, Loading>,
     jobs: HashMap<u64, (ProgramId, Arc<JobSpec>)>,
-    /// What can be run, by program, in the order in which the programs came to have something.
-    ready: VecDeque<(ProgramId, VecDeque<Item>)>,
+    /// What can be run, by program and memory limit.
+    ready: Lanes<ProgramId, Item>,
+    /// The most memory that this machine gives one chunk, bytes.
+    memory_bytes: u64,
     waiting: usize,
     pub(super) seats: Vec<Seat>,
     pub(super) quit: bool,
@@ -73,6 +76,13 @@ pub(super) struct Item {
     pub(super) alone: bool,
 }
 
+impl Item {
+    /// What it may have on a machine that gives one chunk so much.
+    fn bytes(&self, most: u64) -> u64 {
+        self.spec.limits.memory_bytes.min(most)
+    }
+}
+
 /// What others must know of a seat.
 #[derive(Default)]
 pub(super) struct Seat {
@@ -81,6 +91,8 @@ pub(super) struct Seat {
     pub(super) child: Option<Child>,
     /// What its process was given and has not answered, oldest first.
     pub(super) window: VecDeque<Item>,
+    /// The most memory that any of these may have, bytes: it runs one after the other.
+    bytes: u64,
     /// What it has been running for more than a moment.
     pub(super) started: Option<u64>,
     /// Why its process was ended, and by which chunk's fault.
@@ -112,6 +124,11 @@ pub(super) struct Batch {
 }
 
 impl Seat {
+    /// The memory that its process may take now, bytes.
+    fn taken(&self) -> u64 {
+        if self.window.is_empty() { 0 } else { self.bytes }
+    }
+
     /// Ends its process, for the sake of one chunk.
     pub(super) fn doom(&mut self, ticket: u64, failure: Failure) {
         if self.doomed.is_none()
@@ -150,14 +167,19 @@ impl Processes {
     /// # Errors
     /// When there are no threads to be had, or the folder for compiled programs cannot be used.
     pub fn new(
-        config: ProcessConfig,
+        mut config: ProcessConfig,
         report: impl Fn(Vec<Report>) + Send + Sync + 'static,
     ) -> Result<Processes, EngineError> {
         let seats = config.cpus.max(1);
+        config.memory_bytes = config.memory_bytes.min(config.total_bytes);
         let cache = Cache::open(&config.cache, config.cache_bytes)
             .map_err(|e| EngineError::Cache { message: bounded(format!("{}: {e}", config.cache.display())) })?;
-        let queue =
-            Queue { seats: (0..seats).map(|_| Seat { lent: true, ..Seat::default() }).collect(), ..Queue::default() };
+        let queue = Queue {
+            ready: Lanes::new(config.total_bytes),
+            memory_bytes: config.memory_bytes,
+            seats: (0..seats).map(|_| Seat { lent: true, ..Seat::default() }).collect(),
+            ..Queue::default()
+        };
         let shared = Arc::new(Shared {
             config,
             cache,
@@ -292,7 +314,7 @@ impl Shared {
         {
             let items =
                 chunks.into_iter().map(|chunk| Item { job, spec: Arc::clone(&spec), role, chunk, alone: false });
-            queue.push(program, items.collect());
+            queue.push(program, items);
             drop(queue);
             return self.changed.notify_all();
         } else {
@@ -313,7 +335,7 @@ impl Shared {
             }
             keep
         };
-        queue.ready.iter_mut().for_each(|(_, items)| items.retain(&mut keep));
+        queue.ready.retain(&mut keep);
         queue.programs.values_mut().for_each(|loading| loading.held.retain(&mut keep));
         queue.waiting -= stopped.len();
         for seat in &mut queue.seats {
@@ -328,6 +350,8 @@ impl Shared {
             }
         }
         drop(queue);
+        // What memory was kept for may be among them.
+        self.changed.notify_all();
         self.report(stopped);
     }
 
@@ -337,8 +361,7 @@ impl Shared {
         loading.cancel.cancel();
         queue.waiting -= loading.held.len();
         // Those that could run lose what they need to: the compiled program.
-        let lost = queue.ready.iter().position(|(of, _)| *of == program).and_then(|at| queue.ready.remove(at));
-        let lost = lost.map(|(_, items)| items).unwrap_or_default();
+        let lost = queue.ready.remove(program);
         queue.waiting -= lost.len();
         drop(queue);
         self.changed.notify_all();
@@ -361,7 +384,7 @@ impl Shared {
                     loading.compiled = Some(Arc::new(file));
                     let held = std::mem::take(&mut loading.held);
                     queue.waiting -= held.len();
-                    queue.push(program, held.into());
+                    queue.push(program, held);
                     drop(queue);
                     self.report(vec![Report::Loaded { program }]);
                     self.changed.notify_all();
@@ -380,6 +403,10 @@ impl Shared {
     /// What a seat is to do next; waits for it.
     pub(super) fn take(&self, seat: usize, current: Option<ProgramId>, since: Instant, micros: u64) -> Next {
         let mut queue = self.queue();
+        if !queue.ready.is_empty() {
+            // What this seat has had no memory for since may fit beside the others' now.
+            self.changed.notify_all();
+        }
         loop {
             if queue.quit {
                 return Next::Go;
@@ -390,6 +417,7 @@ impl Shared {
             if let Some(batch) = queue.next(seat, current, since, micros) {
                 return Next::Run(batch);
             }
+            queue.pass_on(seat);
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -397,11 +425,10 @@ impl Shared {
     /// As `take`, of the current program, without waiting.
     pub(super) fn take_more(&self, seat: usize, current: ProgramId, since: Instant, micros: u64) -> Option<Batch> {
         let mut queue = self.queue();
-        let others_wait = queue.ready.iter().any(|(program, _)| *program != current) && since.elapsed() > TURN;
-        if queue.quit || others_wait || !queue.ready.iter().any(|(program, _)| *program == current) {
-            return None;
-        }
-        queue.next(seat, Some(current), since, micros)
+        // A batch of another program is for another process.
+        let of_current = queue.choose(seat, Some(current), since).filter(|(program, _)| *program == current);
+        let (program, bytes) = of_current.filter(|_| !queue.quit)?;
+        queue.cut(seat, program, bytes, micros)
     }
 
     /// Gives back what a process was given and did not run.
@@ -419,60 +446,75 @@ impl Shared {
 
 impl Queue {
     /// Queues chunks of a program that is known.
-    fn push(&mut self, program: ProgramId, items: VecDeque<Item>) {
-        self.waiting += items.len();
-        match self.programs.get_mut(&program) {
-            Some(loading) if loading.compiled.is_none() => loading.held.extend(items),
-            _ => self.items(program).extend(items),
+    fn push(&mut self, program: ProgramId, items: impl IntoIterator<Item = Item>) {
+        let mut loading = self.programs.get_mut(&program).filter(|loading| loading.compiled.is_none());
+        for item in items {
+            self.waiting += 1;
+            match &mut loading {
+                Some(loading) => loading.held.push(item),
+                None => self.ready.push(program, item.bytes(self.memory_bytes), item),
+            }
         }
     }
 
     fn push_front(&mut self, program: ProgramId, items: Vec<Item>) {
         self.waiting += items.len();
-        let queue = self.items(program);
-        items.into_iter().rev().for_each(|item| queue.push_front(item));
-    }
-
-    fn items(&mut self, program: ProgramId) -> &mut VecDeque<Item> {
-        let at = self.ready.iter().position(|(of, _)| *of == program).unwrap_or_else(|| {
-            self.ready.push_back((program, VecDeque::new()));
-            self.ready.len() - 1
-        });
-        &mut self.ready[at].1
-    }
-
-    /// A batch for a seat: of its program, unless others have waited for a turn; as much as takes a while, where a
-    /// chunk takes `micros`.
-    fn next(&mut self, seat: usize, current: Option<ProgramId>, since: Instant, micros: u64) -> Option<Batch> {
-        if !self.seats[seat].lent {
-            return None;
+        for item in items.into_iter().rev() {
+            self.ready.push_front(program, item.bytes(self.memory_bytes), item);
         }
-        self.ready.retain(|(_, items)| !items.is_empty());
-        let own = self.ready.iter().position(|(program, _)| Some(*program) == current);
-        let other = self.ready.iter().position(|(program, _)| Some(*program) != current);
-        let at = match (own, other) {
+    }
+
+    /// A seat that has nothing to do gives its turn to one that was stopped in the middle of something; which may be
+    /// what holds the memory for all that waits.
+    fn pass_on(&mut self, seat: usize) {
+        if self.seats[seat].lent
+            && let Some(stopped) = self.seats.iter_mut().find(|seat| !seat.lent && !seat.window.is_empty())
+        {
+            stopped.lent = true;
+            stopped.signal();
+            self.seats[seat].lent = false;
+            self.seats[seat].signal();
+        }
+    }
+
+    /// A batch for a seat, where a chunk takes `micros`.
+    fn next(&mut self, seat: usize, current: Option<ProgramId>, since: Instant, micros: u64) -> Option<Batch> {
+        let (program, bytes) = self.choose(seat, current, since)?;
+        self.cut(seat, program, bytes, micros)
+    }
+
+    /// Of what a seat is to have a batch, by program and memory limit: of its program, unless others have waited for a
+    /// turn; of those the one that has waited longest; and only what there is memory for.
+    fn choose(&self, seat: usize, current: Option<ProgramId>, since: Instant) -> Option<(ProgramId, u64)> {
+        let Seat { lent: true, .. } = &self.seats[seat] else { return None };
+        let others = self.seats.iter().enumerate().filter(|(other, _)| *other != seat).map(|(_, other)| other.taken());
+        let open: Vec<_> = self.ready.open(others, self.seats[seat].taken(), Instant::now()).collect();
+        let own = open.iter().filter(|lane| Some(lane.kind) == current).min_by_key(|lane| lane.first());
+        let other = open.iter().filter(|lane| Some(lane.kind) != current).min_by_key(|lane| lane.served());
+        let lane = match (own, other) {
             (Some(_), Some(other)) if since.elapsed() > TURN => other,
             (Some(own), _) => own,
             (None, other) => other?,
         };
-        let (program, items) = &mut self.ready[at];
-        let program = *program;
-        let first = items.pop_front()?;
+        Some((lane.kind, lane.bytes))
+    }
+
+    /// A batch for a seat, as much as takes a while.
+    fn cut(&mut self, seat: usize, program: ProgramId, memory: u64, micros: u64) -> Option<Batch> {
         let compiled = self.programs.get(&program)?.compiled.clone()?;
+        let now = Instant::now();
         // No more than a share of what there is, so that the others have something too.
-        let share = (items.len() as u64 + 1).div_ceil(2 * self.seats.len() as u64);
+        let share = (self.ready.count(program) as u64).div_ceil(2 * self.seats.len() as u64);
+        let first = self.ready.pop(program, memory, now)?;
         let most = BATCH_MICROS.checked_div(micros).unwrap_or(1).clamp(1, BATCH_CHUNKS).min(share.max(1));
         let mut bytes = first.chunk.input.len();
         let mut taken = vec![first];
         while (taken.len() as u64) < most && !taken[0].alone {
-            let fits = |item: &&Item| {
+            let fits = |item: &Item| {
                 let alike = item.job == taken[0].job && item.role == taken[0].role && !item.alone;
                 alike && bytes + item.chunk.input.len() <= BATCH_BYTES
             };
-            if items.front().filter(fits).is_none() {
-                break;
-            }
-            let Some(item) = items.pop_front() else { break };
+            let Some(item) = self.ready.pop_if(program, memory, now, fits) else { break };
             bytes += item.chunk.input.len();
             taken.push(item);
         }
@@ -480,7 +522,9 @@ impl Queue {
         let Item { job, ref spec, role, .. } = taken[0];
         let spec = Arc::clone(spec);
         let chunks = taken.iter().map(|item| item.chunk.clone()).collect();
-        self.seats[seat].window.extend(taken);
+        let chair = &mut self.seats[seat];
+        chair.bytes = chair.taken().max(memory);
+        chair.window.extend(taken);
         Some(Batch { program, compiled, job, spec, role, chunks })
     }
 }

@@ -5,7 +5,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use bytes::Bytes;
-use essaim_worker::{Chunk, Failure, JobSpec, Pool, ProgramError, ProgramId, Report, Request, Role};
+use essaim_worker::{
+    Chunk, Engine, EngineConfig, Failure, JobSpec, Pool, ProgramError, ProgramId, Report, Request, Role,
+};
 
 use crate::guests::{echo, empty, engine, job, limits, spin, start};
 
@@ -20,8 +22,12 @@ struct Harness {
 
 impl Harness {
     fn new(threads: usize) -> Harness {
+        Harness::with(engine().clone(), threads)
+    }
+
+    fn with(engine: Engine, threads: usize) -> Harness {
         let (sender, reports) = sync_channel(4_096);
-        let pool = Pool::new(engine().clone(), threads, move |reports| {
+        let pool = Pool::new(engine, threads, move |reports| {
             let _ = sender.send(reports);
         });
         Harness { pool: pool.unwrap(), reports, pending: Vec::new() }
@@ -246,6 +252,95 @@ fn dropping_the_pool_stops_what_runs() {
     drop(harness.pool);
     let stopped = harness.reports.iter().flatten().filter(|r| matches!(r, Report::Failed { .. })).count();
     assert!((1..=2).contains(&stopped), "{stopped}");
+}
+
+/// Four threads, and memory for two chunks of 64 MiB and one of 4.
+fn with_memory_for_two() -> Harness {
+    let config = EngineConfig { threads: 4, total_bytes: (2 * 64 + 4) << 20, ..EngineConfig::default() };
+    Harness::with(Engine::new(config).unwrap(), 4)
+}
+
+#[test]
+fn no_more_run_at_once_than_there_is_memory_for() {
+    let mut harness = with_memory_for_two();
+    harness.load(1, &spin(), limits(|l| (l.memory_bytes, l.millis) = (64 << 20, u64::MAX)));
+    harness.load(2, &spin(), limits(|l| (l.memory_bytes, l.millis) = (4 << 20, 200)));
+    harness.run(1, 0..6);
+    let mut running = BTreeSet::new();
+    for over in 0..6 {
+        while running.len() < 2.min(6 - over) {
+            match harness.next() {
+                Report::Started { ticket } => assert!(running.insert(ticket)),
+                Report::Loaded { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        // While two run and others wait, what needs less gets through; it lasts long enough for a third to show itself.
+        for _ in 0..2 {
+            harness.run(2, [100]);
+            loop {
+                match harness.next() {
+                    Report::Failed { ticket: 100, failure: Failure::TimedOut { .. }, .. } => break,
+                    Report::Started { ticket: 100 } | Report::Loaded { .. } => {}
+                    other => panic!("beside {running:?}: {other:?}"),
+                }
+            }
+        }
+        let first = running.pop_first().unwrap();
+        harness.pool.submit(Request::Stop { tickets: vec![first] });
+        loop {
+            match harness.next() {
+                Report::Failed { ticket, failure: Failure::Stopped, .. } if ticket == first => break,
+                Report::Started { ticket } => assert!(running.insert(ticket) && running.len() <= 2),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    harness.end();
+}
+
+#[test]
+fn what_falls_free_is_for_as_many_as_there_is_room_for() {
+    let mut harness = with_memory_for_two();
+    harness.load(1, &spin(), limits(|l| (l.memory_bytes, l.millis) = (128 << 20, u64::MAX)));
+    harness.load(2, &spin(), limits(|l| (l.memory_bytes, l.millis) = (64 << 20, u64::MAX)));
+    harness.load(3, &empty(), limits(|l| l.memory_bytes = 4 << 20));
+    harness.run(1, [0]);
+    while harness.next() != (Report::Started { ticket: 0 }) {}
+    harness.run(2, [1, 2]);
+    // Those who could run them find no room, and go; this one is run by one of them.
+    harness.run(3, [3]);
+    while !matches!(harness.next(), Report::Finished { ticket: 3, .. }) {}
+    harness.pool.submit(Request::Stop { tickets: vec![0] });
+    let mut started = BTreeSet::new();
+    while started.len() < 2 {
+        if let Report::Started { ticket } = harness.next() {
+            started.insert(ticket);
+        }
+    }
+    assert_eq!(started, BTreeSet::from([1, 2]));
+}
+
+#[test]
+fn a_chunk_that_may_have_more_than_there_is_runs_alone_and_with_all_of_it() {
+    let mut harness = with_memory_for_two();
+    // It takes what it is given, page by page, and ends in order when that is all.
+    let hoard = start("1", "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))");
+    harness.load(1, &hoard, limits(|l| l.memory_bytes = 1 << 30));
+    harness.load(2, &hoard, limits(|l| l.memory_bytes = 64 << 20));
+    harness.run(1, 0..3);
+    harness.run(2, 3..6);
+    let (mut refused, mut finished) = (BTreeSet::new(), BTreeSet::new());
+    while refused.len() + finished.len() < 6 {
+        match harness.next() {
+            Report::Failed { ticket, failure: Failure::HostMemory { .. }, .. } => assert!(refused.insert(ticket)),
+            Report::Finished { ticket, .. } => assert!(finished.insert(ticket)),
+            Report::Loaded { .. } | Report::Started { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((refused, finished), (BTreeSet::from([0, 1, 2]), BTreeSet::from([3, 4, 5])));
+    harness.end();
 }
 
 #[test]
