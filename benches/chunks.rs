@@ -1,5 +1,6 @@
 //! What a trivial chunk costs: in this process, and through two worker processes on loopback; what it weighs on the
-//! wire; and how long a run takes to its first result. Medians of five, one table.
+//! wire; how late one is ended that is over its limit; and how long a run takes to its first result. Medians of five,
+//! one table.
 //!
 //! `cargo bench --bench chunks`
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that fails should say where")]
@@ -11,12 +12,15 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use essaim_worker::process::{Launch, ProcessConfig};
-use essaim_worker::{Chunk, Engine, EngineConfig, JobSpec, ProgramId, Report, Request, Role, Sandbox, Workers};
+use essaim_worker::{
+    Chunk, Engine, EngineConfig, Failure, JobSpec, ProgramId, Report, Request, Role, Sandbox, Workers,
+};
 use serde_json::Value;
 
 const RUNS: usize = 5;
 const CHUNKS: u32 = 20_000;
 const NOTHING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guests/nothing.wat");
+const ENDLESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guests/loop.wat");
 const ECHO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guests/echo.wat");
 
 fn main() {
@@ -34,6 +38,11 @@ fn main() {
         let under = Under::start(Sandbox::Processes(config));
         row(&format!("{cpus} sandbox process(es), µs a chunk"), || under.run().0);
         row(&format!("{cpus} sandbox process(es), µs of CPU a chunk, both sides"), || under.run().1);
+    }
+    for millis in [100, 1_000, 3_000] {
+        let config = ProcessConfig { cpus: 1, ..ProcessConfig::new(launch.clone(), cache.path().to_owned()) };
+        let endless = Endless::start(Sandbox::Processes(config), millis);
+        row(&format!("limit of {millis} ms: ended so many ms late"), || endless.late_by());
     }
     let swarm = Swarm::start();
     let mut wire = Vec::new();
@@ -115,6 +124,40 @@ impl Under {
         };
         let children = self.workers.processes().into_iter().map(|pid| of(pid.to_string()));
         children.sum::<f64>() + of("self".to_owned())
+    }
+}
+
+/// Chunks that never end, and may run for so many milliseconds.
+struct Endless {
+    workers: Workers,
+    ended: std::sync::mpsc::Receiver<Report>,
+    millis: u64,
+}
+
+impl Endless {
+    fn start(sandbox: Sandbox, millis: u64) -> Endless {
+        let (sender, ended) = sync_channel(100);
+        let workers = Workers::new(sandbox, move |reports| {
+            let over = |report: &Report| matches!(report, Report::Failed { .. } | Report::Refused { .. });
+            reports.into_iter().filter(over).for_each(|report| sender.send(report).unwrap());
+        });
+        let workers = workers.unwrap();
+        let mut spec = JobSpec::default();
+        spec.limits.millis = millis;
+        let program = ProgramId::plain([2; 32]);
+        workers.submit(Request::Load { program, bytes: std::fs::read(ENDLESS).unwrap().into() });
+        workers.submit(Request::Job { job: 1, program, spec });
+        Endless { workers, ended, millis }
+    }
+
+    /// Milliseconds from the limit until it is known that the chunk was ended; a new process has to be started first.
+    fn late_by(&self) -> f64 {
+        let began = Instant::now();
+        let chunks = vec![Chunk { ticket: 1, chunk: 0, input: Bytes::new() }];
+        self.workers.submit(Request::Run { job: 1, role: Role::Map, chunks });
+        let report = self.ended.recv().unwrap();
+        assert!(matches!(report, Report::Failed { failure: Failure::TimedOut { .. }, .. }), "{report:?}");
+        began.elapsed().as_secs_f64() * 1e3 - self.millis as f64
     }
 }
 

@@ -17,7 +17,7 @@ use super::fail::Fail;
 use super::progress::Show;
 use super::say::{count, say};
 use super::{data, input, join, program};
-use crate::peer::{End, Job, Peer, Submission, Terms};
+use crate::peer::{Data, End, Job, Peer, Submission, Terms};
 use crate::store::Spool;
 
 /// How often the bar is renewed.
@@ -46,8 +46,14 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         let fold =
             if folds { "its outputs are folded by the program itself" } else { "its outputs are printed in order" };
         let program = program.path.display();
-        let words = format!("essaim: would run {what}; {fold}\n  program {program}\n  arguments {:?}", run.args);
-        let fields = json!({ "name": what, "chunks": chunks, "bytes": cut.bytes, "reduce": folds, "args": run.args });
+        let mut words = format!("essaim: would run {what}; {fold}\n  program {program}\n  arguments {:?}", run.args);
+        for Data { name, blob, .. } in &data {
+            words.push_str(&format!("\n  data {name} ({})", size(blob.len)));
+        }
+        let named: Vec<&str> = data.iter().map(|data| data.name.as_str()).collect();
+        let fields = json!({
+            "name": what, "chunks": chunks, "bytes": cut.bytes, "reduce": folds, "args": run.args, "data": named,
+        });
         say(global, words, "dry-run", fields);
         return Ok(());
     }
