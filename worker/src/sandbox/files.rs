@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -216,7 +215,7 @@ impl Files {
         let rest = self.data.iter().filter_map(|file| file.name.strip_prefix(&prefix));
         let names: BTreeSet<&str> = rest.filter_map(|rest| rest.split('/').next()).collect();
         let node = |name: &str| Some((name.to_owned(), self.node(&format!("{prefix}{name}")).ok()?));
-        names.range::<str, _>((Bound::Unbounded, Bound::Unbounded)).filter_map(|name| node(name)).collect()
+        names.into_iter().filter_map(node).collect()
     }
 }
 
