@@ -62,7 +62,7 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
             _ = tell.tick() => {
                 let now = status.borrow().clone();
                 let differs = now.chunks_run != told.chunks_run || now.connected != told.connected;
-                if differs || now.why != told.why {
+                if differs || now.why != told.why || now.trouble != told.trouble {
                     say(global, line(&now), "status", fields_of(&now));
                 }
                 told = now;
@@ -110,6 +110,9 @@ fn line(status: &Status) -> String {
     if let Some(why) = status.why {
         line.push_str(&format!("; {} of {} lent: {}", status.lent, count(u64::from(status.cpus), "core"), reason(why)));
     }
+    if let Some(trouble) = &status.trouble {
+        line.push_str(&format!("; {trouble}"));
+    }
     for (name, held, running) in &status.jobs {
         line.push_str(&format!("; {name}: {} to do, {running} running", count(*held, "chunk")));
     }
@@ -129,7 +132,7 @@ fn reason(why: Why) -> &'static str {
 fn fields_of(status: &Status) -> serde_json::Value {
     let job = |(name, held, running): &(String, u64, u64)| json!({ "name": name, "held": held, "running": running });
     let jobs: Vec<_> = status.jobs.iter().map(job).collect();
-    json!({ "cpus": status.cpus, "lent": status.lent, "why": status.why, "connected": status.connected, "chunks_run": status.chunks_run, "chunks_failed": status.chunks_failed, "jobs": jobs })
+    json!({ "cpus": status.cpus, "lent": status.lent, "why": status.why, "connected": status.connected, "chunks_run": status.chunks_run, "chunks_failed": status.chunks_failed, "trouble": status.trouble, "jobs": jobs })
 }
 
 /// The home that the person named, or the first free one.

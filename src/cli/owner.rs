@@ -81,6 +81,9 @@ fn words(answer: &Value) -> String {
         number("chunks_failed"),
         text("home")
     );
+    if let Some(trouble) = answer["trouble"].as_str() {
+        words += &format!("\n  {trouble}");
+    }
     for job in answer["jobs"].as_array().into_iter().flatten() {
         let number = |name: &str| job[name].as_u64().unwrap_or(0);
         let name = job["name"].as_str().unwrap_or("?");

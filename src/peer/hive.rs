@@ -10,6 +10,7 @@ use coordinator_free::io::{Input, Notice, Output};
 use coordinator_free::message::{Close, MESSAGE_BYTES, Message, Reason};
 use coordinator_free::{Config as MemberConfig, Member, Resume, Tuning};
 use essaim_jobs::bounds::{self, Text};
+use essaim_jobs::manifest::Name;
 use essaim_jobs::{JobId, Keypair, Leaf, Manifest, NodeId, Signed, decode, encode};
 use essaim_worker::{EngineError, Request, Sandbox, Workers};
 use libp2p::Multiaddr;
@@ -100,6 +101,8 @@ pub struct Hive {
     leaving: bool,
     chunks_run: u64,
     chunks_failed: u64,
+    /// What kept it from the last job that it could not take part in.
+    trouble: Option<String>,
     reports: mpsc::Receiver<Vec<Done>>,
     lost: mpsc::Receiver<(u32, u32, String)>,
     lost_sender: mpsc::Sender<(u32, u32, String)>,
@@ -147,6 +150,7 @@ impl Hive {
             leaving: false,
             chunks_run: 0,
             chunks_failed: 0,
+            trouble: None,
             reports,
             lost,
             lost_sender,
@@ -482,10 +486,15 @@ impl Hive {
                 match provisions {
                     Ok(_) if self.leaving => {}
                     Ok(provisions) => {
+                        self.trouble = None;
                         self.open(&announcement.manifest, announcement.place.body.node, provisions, 0, None).await;
                     }
                     // It is announced again while it is open, and tried again then.
-                    Err(why) => warn!(job = %job.short(), why, "cannot join a job"),
+                    Err(why) => {
+                        warn!(job = %job.short(), why, "cannot join a job");
+                        let name = printable(&announcement.manifest.body.name);
+                        self.trouble = Some(format!("cannot take part in `{name}`: {why}"));
+                    }
                 }
             }
             Inner::Collected { job, slot, worker, outcome } => {
@@ -692,12 +701,12 @@ impl Hive {
         let jobs = self.jobs.values().map(|state| {
             let view = state.member.view();
             let own = view.members.first().map_or((0, 0), |me| (me.held, u64::from(me.load.running)));
-            (state.manifest.name.as_str().to_owned(), own.0, own.1)
+            (printable(&state.manifest.name), own.0, own.1)
         });
         let jobs = jobs.collect();
-        let (chunks_run, chunks_failed) = (self.chunks_run, self.chunks_failed);
+        let (chunks_run, chunks_failed, trouble) = (self.chunks_run, self.chunks_failed, self.trouble.clone());
         let (cpus, Lent { cores: lent, why }) = (self.cpus, *self.lent.borrow());
-        self.status.send_replace(Status { cpus, lent, why, connected, jobs, chunks_run, chunks_failed });
+        self.status.send_replace(Status { cpus, lent, why, connected, jobs, chunks_run, chunks_failed, trouble });
     }
 }
 
@@ -709,6 +718,11 @@ fn machine_cores() -> u16 {
 /// all of it then.
 fn at_once(memory_bytes: u64, limit: u64) -> u16 {
     memory_bytes.checked_div(limit).unwrap_or(u64::MAX).clamp(1, u16::MAX.into()) as u16
+}
+
+/// A name that a stranger chose, fit for a terminal.
+fn printable(name: &Name) -> String {
+    name.as_str().escape_debug().to_string()
 }
 
 /// The blob that a leaf names and this node keeps.

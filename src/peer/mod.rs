@@ -225,6 +225,8 @@ pub struct Status {
     pub chunks_run: u64,
     /// Among them, those that failed.
     pub chunks_failed: u64,
+    /// What kept it from the last job that it could not take part in.
+    pub trouble: Option<String>,
 }
 
 /// A running node. Dropping it stops it without a word; [`Peer::shutdown`] takes leave.

@@ -31,7 +31,7 @@ impl Provisions {
             let (blobs, name) = (Arc::clone(&source.blobs), mount.name.as_str().to_owned());
             let keep = move || DataFile::of(name, Arc::new(blobs.file(&bytes)?));
             let file = tokio::task::spawn_blocking(keep).await.map_err(|e| e.to_string())?;
-            data.push(file.map_err(|error| format!("cannot keep its data: {error}"))?);
+            data.push(file.map_err(|error| format!("cannot keep its data: {}", error.kind()))?);
         }
         Ok(Provisions { program, data: data.into() })
     }
