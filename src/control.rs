@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 
 /// The name of the socket.
 const NAME: &str = "control";
@@ -40,11 +41,32 @@ pub struct Asked {
     pub answer: oneshot::Sender<serde_json::Value>,
 }
 
-/// Listens in the home `dir`, for as long as somebody takes the wishes. The home must be this process's own.
+/// What an owner has asked.
+#[derive(Debug)]
+pub struct Wishes {
+    asked: mpsc::Receiver<Asked>,
+    listening: JoinHandle<()>,
+}
+
+impl Wishes {
+    /// The next wish. None when nobody can ask any more.
+    pub async fn next(&mut self) -> Option<Asked> {
+        self.asked.recv().await
+    }
+
+    /// Takes no more wishes, and returns when whoever was answered has the answer.
+    pub async fn close(self) {
+        drop(self.asked);
+        // It only ends otherwise with the process.
+        let _ = self.listening.await;
+    }
+}
+
+/// Listens in the home `dir`, until the wishes are closed. The home must be this process's own.
 ///
 /// # Errors
 /// The socket cannot be made.
-pub fn listen(dir: &Path) -> io::Result<mpsc::Receiver<Asked>> {
+pub fn listen(dir: &Path) -> io::Result<Wishes> {
     use std::os::unix::fs::PermissionsExt;
     let path = dir.join(NAME);
     match std::fs::remove_file(&path) {
@@ -53,11 +75,13 @@ pub fn listen(dir: &Path) -> io::Result<mpsc::Receiver<Asked>> {
     }
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    let (sender, wishes) = mpsc::channel(16);
-    tokio::spawn(async move {
+    let (sender, asked) = mpsc::channel(16);
+    let listening = tokio::spawn(async move {
+        let mut speaking = JoinSet::new();
         loop {
             let accepted = tokio::select! {
                 () = sender.closed() => break,
+                Some(_) = speaking.join_next() => continue,
                 accepted = listener.accept() => accepted,
             };
             // One that went away at once, or no descriptor free: the next may do.
@@ -66,15 +90,14 @@ pub fn listen(dir: &Path) -> io::Result<mpsc::Receiver<Asked>> {
                 continue;
             };
             let sender = sender.clone();
-            tokio::spawn(async move {
-                // Whoever does not speak is not waited for.
-                let _ = tokio::time::timeout(SPEAK_WITHIN, serve(stream, &sender)).await;
-            });
+            // Whoever does not speak, or does not listen, is not waited for.
+            speaking.spawn(async move { tokio::time::timeout(SPEAK_WITHIN, serve(stream, &sender)).await });
         }
+        while speaking.join_next().await.is_some() {}
         // It is removed when the node starts again, at the latest.
         let _ = std::fs::remove_file(path);
     });
-    Ok(wishes)
+    Ok(Wishes { asked, listening })
 }
 
 async fn serve(stream: UnixStream, wishes: &mpsc::Sender<Asked>) -> io::Result<()> {
@@ -84,7 +107,11 @@ async fn serve(stream: UnixStream, wishes: &mpsc::Sender<Asked>) -> io::Result<(
     }
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(read.take(LINE)).read_line(&mut line).await?;
+    let mut said = BufReader::new(read.take(LINE));
+    tokio::select! {
+        () = wishes.closed() => return Err(ErrorKind::BrokenPipe.into()),
+        read = said.read_line(&mut line) => read?,
+    };
     let answer = match serde_json::from_str(&line) {
         Ok(wish) => {
             let (answer, answered) = oneshot::channel();
@@ -110,6 +137,51 @@ pub async fn ask(dir: &Path, wish: Wish) -> io::Result<Option<serde_json::Value>
     let (read, mut write) = stream.into_split();
     write.write_all(format!("{}\n", serde_json::to_string(&wish)?).as_bytes()).await?;
     let mut line = String::new();
-    BufReader::new(read.take(LINE)).read_line(&mut line).await?;
+    if BufReader::new(read.take(LINE)).read_line(&mut line).await? == 0 {
+        return Err(io::Error::new(ErrorKind::UnexpectedEof, "it is leaving"));
+    }
     Ok(Some(serde_json::from_str(&line)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A runtime of its own, as a process has: what runs on it ends with it.
+    fn block_on<F: Future>(future: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn the_last_wish_is_answered_before_the_node_is_gone() {
+        let home = tempfile::tempdir().unwrap();
+        let (ready, listens) = std::sync::mpsc::sync_channel(1);
+        let dir = home.path();
+        std::thread::scope(|threads| {
+            threads.spawn(move || {
+                block_on(async {
+                    let mut wishes = listen(dir).unwrap();
+                    ready.send(()).unwrap();
+                    let Asked { wish, answer } = wishes.next().await.unwrap();
+                    assert_eq!(wish, Wish::Finish);
+                    answer.send(serde_json::json!("bye")).unwrap();
+                    wishes.close().await;
+                });
+            });
+            listens.recv().unwrap();
+            assert_eq!(block_on(ask(dir, Wish::Finish)).unwrap(), Some("bye".into()));
+        });
+    }
+
+    #[test]
+    fn who_connects_and_says_nothing_does_not_keep_a_node_from_leaving() {
+        let home = tempfile::tempdir().unwrap();
+        block_on(async {
+            let wishes = listen(home.path()).unwrap();
+            let mut silent = UnixStream::connect(home.path().join(NAME)).await.unwrap();
+            let close = tokio::time::timeout(SPEAK_WITHIN / 2, wishes.close());
+            close.await.expect("it waits for one that says nothing");
+            assert_eq!(silent.read_u8().await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        });
+    }
 }

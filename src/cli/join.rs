@@ -67,7 +67,7 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
                 }
                 told = now;
             }
-            Some(Asked { wish, answer }) = wishes.recv() => {
+            Some(Asked { wish, answer }) = wishes.next() => {
                 if let Wish::Pause | Wish::Resume = wish {
                     let paused = wish == Wish::Pause;
                     peer.pause(paused);
@@ -92,6 +92,7 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
         }
     }
     say(global, "essaim: leaving: what is running is ended first, what is not is handed back", "leaving", json!({}));
+    wishes.close().await;
     let last = status.borrow().clone();
     tokio::select! {
         () = peer.shutdown() => {}
