@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use essaim_jobs::JobId;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -30,9 +31,13 @@ pub enum Wish {
     Finish,
     /// Say how it goes.
     Status,
+    /// Say which jobs of its author it follows, and how far they are.
+    Jobs,
+    /// End this one, if it follows it.
+    Cancel(JobId),
 }
 
-/// A wish, and where its answer goes.
+/// A wish, and where its answer goes; null is for one that does not concern this node.
 #[derive(Debug)]
 pub struct Asked {
     /// What is wanted.

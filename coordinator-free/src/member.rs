@@ -107,6 +107,10 @@ impl Member {
             }
         }
         member.lease_moved();
+        if member.author.is_some() && member.ledger.sealed().len() == u64::from(member.config.rows.slots()) {
+            // It had come to its end, and may not have said so.
+            member.close(Reason::Done);
+        }
         member.settle();
         member
     }

@@ -75,6 +75,22 @@ pub enum Command {
     Join(Join),
     /// Run a program over the swarm, and get its output
     Run(Box<Run>),
+    /// List the jobs of this user that have not come to their end
+    Jobs,
+    /// Go on with a job after Ctrl-C, a crash or a full disk: what is here is not run again
+    Attach(Attach),
+    /// Print the outputs of a job that are here, asking nobody
+    Results {
+        /// Its name, as `essaim jobs` lists it, or the beginning of it
+        #[arg(value_name = "JOB")]
+        job: String,
+    },
+    /// End a job for everyone, and remove what is kept of it
+    Cancel {
+        /// Its name, as `essaim jobs` lists it, or the beginning of it
+        #[arg(value_name = "JOB")]
+        job: String,
+    },
     /// List the peers that lend their cores
     Peers(Peers),
     /// Say what is configured, and where: every option, its value and its origin
@@ -146,6 +162,22 @@ impl From<WhenArg> for When {
     }
 }
 
+/// Go on with a job after Ctrl-C, a crash or a full disk, and get its output from the beginning.
+///
+/// What had come back before is on this machine's disk and is not run again.
+#[derive(Debug, Args)]
+pub struct Attach {
+    /// Its name, as `essaim jobs` lists it, or the beginning of it
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    /// How many cores of this machine work, too; 0 for none [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1024))]
+    pub cpus: Option<u16>,
+    /// What contains the program here, beside WebAssembly
+    #[arg(long, value_name = "KIND", default_value = "process")]
+    pub sandbox: Kind,
+}
+
 /// List the peers that lend their cores, found through the DHT.
 #[derive(Debug, Args)]
 pub struct Peers {
@@ -171,6 +203,8 @@ Examples:
   essaim run fold.wasm ::: 1 2 3 4               four chunks: 1, 2, 3 and 4
   essaim run model.wasm ::: a b ::: 1 2          four chunks: a1, a2, b1 and b2, parted by a TAB
   essaim run grep.wasm corpus.txt -- -i honey    what follows -- are the program's arguments
+
+Ctrl-C leaves the job: `essaim attach` goes on with it, also after a crash. Twice, it ends the job.
 
 Exit status: 0 if every chunk came back; 1 if not; 2 for a wrong use; 130 after Ctrl-C."
 )]

@@ -1,15 +1,12 @@
 //! `--data`: files that the program may read wherever it runs.
 
-use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 
 use essaim_jobs::manifest::check_names;
-use essaim_jobs::{BlobRef, bounds};
+use essaim_jobs::{BlobRef, Mount, bounds};
 
 use super::{Fail, input};
-use crate::peer::Data;
-use crate::store::Home;
+use crate::store::{Draft, Home};
 
 /// One `--data`: FILE, or NAME=FILE.
 #[derive(Clone, Debug)]
@@ -30,16 +27,16 @@ pub fn named(text: &str) -> Result<Named, String> {
     }
 }
 
-/// Opens and names the files; blocks.
+/// Opens and names the files, and adds them to the draft; blocks.
 ///
 /// # Errors
 /// One cannot be read, or they cannot stand in one folder.
-pub fn open(all: &[Named], home: &Home) -> Result<Vec<Data>, Fail> {
+pub fn open(all: &[Named], home: &Home, draft: &mut Draft) -> Result<Vec<Mount>, Fail> {
     if all.len() > bounds::MOUNTS {
         let message = format!("{} data files, at most {} are allowed", all.len(), bounds::MOUNTS);
         return Err(Fail::new(message, "pack some into one file").with_status(2));
     }
-    let data: Vec<Data> = all.iter().map(|named| one(named, home)).collect::<Result<_, _>>()?;
+    let data: Vec<Mount> = all.iter().map(|named| one(named, home, draft)).collect::<Result<_, _>>()?;
     check_names(data.iter().map(|data| data.name.as_str())).map_err(|name| {
         let hint = "give it another name with --data NAME=FILE, such as model/weights.bin: no `.` or `..`, none twice";
         Fail::new(format!("no data file can be called {name:?} here"), hint).with_status(2)
@@ -47,15 +44,18 @@ pub fn open(all: &[Named], home: &Home) -> Result<Vec<Data>, Fail> {
     Ok(data)
 }
 
-fn one(named: &Named, home: &Home) -> Result<Data, Fail> {
+fn one(named: &Named, home: &Home, draft: &mut Draft) -> Result<Mount, Fail> {
     let path = Path::new(&named.file);
     let own_name = || path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let file: File = input::regular(input::open(path.as_os_str())?, path.as_os_str(), home)?;
-    let blob = BlobRef::of_reader(&file).map_err(input::broken(path.as_os_str()))?;
+    let (number, file) = input::regular(path.as_os_str(), home, draft)?;
+    let blob = BlobRef::of_reader(&*file).map_err(input::broken(path.as_os_str()))?;
     if blob.len > bounds::BLOB_BYTES {
         let message =
             format!("{} has {} bytes, a data file has at most {}", path.display(), blob.len, bounds::BLOB_BYTES);
         return Err(Fail::new(message, "cut it into several files"));
     }
-    Ok(Data { name: named.name.clone().unwrap_or_else(own_name), blob, file: Arc::new(file) })
+    draft.data(blob, number);
+    let name = named.name.clone().unwrap_or_else(own_name);
+    let name = name.try_into().map_err(|error| Fail::new(error, "give it a shorter name with --data NAME=FILE"))?;
+    Ok(Mount { name, blob })
 }

@@ -1,6 +1,6 @@
 //! `essaim join`, and how every command makes its node.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -11,7 +11,7 @@ use super::args::{Global, Join};
 use super::fail::Fail;
 use super::sandbox;
 use super::say::{count, say};
-use crate::control::{self, Asked, Wish};
+use crate::control::{self, Asked, Wish, Wishes};
 use crate::peer::{Config, Peer, Status, Terms, Why};
 use crate::store::Home;
 
@@ -50,9 +50,7 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
         "home": dir.to_string_lossy(),
     });
     say(global, words, "joined", fields);
-    let hint = "make room there, or name another folder with --home DIR";
-    let mut wishes = control::listen(&dir)
-        .map_err(|e| Fail::new(format!("no socket for its owner in {}: {e}", dir.display()), hint))?;
+    let mut wishes = listen(&dir)?;
     let mut status = peer.status();
     let mut told = Status::default();
     let mut tell = tokio::time::interval(TELL_EVERY);
@@ -68,6 +66,11 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
                 told = now;
             }
             Some(Asked { wish, answer }) = wishes.next() => {
+                if let Wish::Jobs | Wish::Cancel(_) = wish {
+                    // It has none of its own.
+                    let _ = answer.send(serde_json::Value::Null);
+                    continue;
+                }
                 if let Wish::Pause | Wish::Resume = wish {
                     let paused = wish == Wish::Pause;
                     peer.pause(paused);
@@ -100,6 +103,15 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
     }
     say(global, line(&last), "left", fields_of(&last));
     Ok(())
+}
+
+/// Listens for what the owner of this machine wants.
+///
+/// # Errors
+/// There is no room for a socket.
+pub fn listen(dir: &Path) -> Result<Wishes, Fail> {
+    let hint = "make room there, or name another folder with --home DIR";
+    control::listen(dir).map_err(|e| Fail::new(format!("no socket for its owner in {}: {e}", dir.display()), hint))
 }
 
 fn line(status: &Status) -> String {

@@ -5,10 +5,13 @@ mod build;
 mod config;
 mod data;
 mod fail;
+mod follow;
 mod input;
+mod jobs;
 mod join;
 mod owner;
 mod peers;
+mod present;
 mod program;
 mod progress;
 mod run;
@@ -48,6 +51,10 @@ pub fn main() -> ExitCode {
         match command {
             args::Command::Join(join) => join::join(&global, &join).await,
             args::Command::Run(run) => run::run(&global, *run).await,
+            args::Command::Jobs => jobs::list(&global).await,
+            args::Command::Attach(attach) => jobs::attach(&global, &attach).await,
+            args::Command::Results { job } => jobs::results(&global, &job).await,
+            args::Command::Cancel { job } => jobs::cancel(&global, &job).await,
             args::Command::Peers(peers) => peers::peers(&global, &peers).await,
             args::Command::Config => owner::show(&configured),
             args::Command::Status => owner::tell(&global, Wish::Status).await,

@@ -22,7 +22,9 @@ pub async fn tell(global: &Global, wish: Wish) -> Result<(), Fail> {
     };
     let mut answers = Vec::new();
     for home in homes {
-        if let Some(answer) = control::ask(&home, wish).await.map_err(|error| deaf(&home, &error))? {
+        if let Some(answer) =
+            control::ask(&home, wish).await.map_err(|error| deaf(&home, &error))?.filter(|answer| !answer.is_null())
+        {
             answers.push(answer);
         }
     }
@@ -50,7 +52,7 @@ pub fn show(config: &str) -> Result<(), Fail> {
     Ok(())
 }
 
-fn deaf(home: &Path, error: &io::Error) -> Fail {
+pub fn deaf(home: &Path, error: &io::Error) -> Fail {
     let hint = "is it of another version of essaim, or stopped (Ctrl-Z)?";
     Fail::new(format!("the node in {} does not answer: {error}", home.display()), hint)
 }

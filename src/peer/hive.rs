@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use coordinator_free::io::{Input, Notice, Output};
 use coordinator_free::message::{Close, MESSAGE_BYTES, Message, Reason};
@@ -25,9 +25,9 @@ use super::power::Power;
 use super::provisions::{Provisions, program_of, spec};
 use super::reports::{Done, Reporter};
 use super::wire::{ADDRESSES, ANNOUNCEMENT_BYTES, Announcement, Direct, Place};
-use super::{End, Status, Traffic};
+use super::{End, Status, Traffic, since_1970};
 use crate::net::{self, Advert, Event, Events, Topic};
-use crate::store::Blobs;
+use crate::store::{Blobs, Done as Kept, Output as Collected, Outputs};
 
 /// Jobs of others that a node takes part in at once.
 const JOBS: usize = 64;
@@ -49,6 +49,7 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 pub enum Command {
     Open(Box<Own>),
     Cancel(JobId),
+    Detach(JobId),
     Leave,
 }
 
@@ -56,14 +57,10 @@ pub enum Command {
 enum Inner {
     /// A job's program and data are here, or cannot be had.
     Provided { announcement: Box<Announcement>, provisions: Result<Provisions, String> },
-    /// An output is safe, or cannot be had; `Err(true)`: because this node's disk does not take it.
-    Collected { job: JobId, slot: u32, worker: NodeId, outcome: Result<(), Uncollected> },
-}
-
-/// Why an output could not be collected.
-enum Uncollected {
-    Fetch(String),
-    Disk(String),
+    /// An output cannot be had from the worker that has it.
+    Uncollected { job: JobId, slot: u32, worker: NodeId, why: String },
+    /// Outputs are safe, or this node's disk does not take them.
+    Kept { job: JobId, kept: Kept },
 }
 
 /// What a hive is made of.
@@ -127,7 +124,7 @@ impl Hive {
         let (lost_sender, lost) = mpsc::channel(1_024);
         let (inner_sender, inner) = mpsc::channel(1_024);
         // Any number that grows with every start serves; the clock is the one that survives a lost disk.
-        let incarnation = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
+        let incarnation = since_1970().as_micros() as u64;
         Ok(Hive {
             me: net.node(),
             net,
@@ -188,6 +185,7 @@ impl Hive {
                 command = commands.recv() => match command {
                     Some(Command::Open(own)) => self.open_own(*own).await,
                     Some(Command::Cancel(job)) => self.give(job, Input::Cancel),
+                    Some(Command::Detach(job)) => self.end(job, None, None).await,
                     Some(Command::Leave) => {
                         self.leaving = true;
                         leave_by = Some(Instant::now() + LEAVE_WITHIN);
@@ -240,12 +238,28 @@ impl Hive {
     async fn open_own(&mut self, own: Own) {
         let provisions = own.provisions.clone();
         let manifest = own.manifest.clone();
-        let retries = own.retries;
+        let job = manifest.body.id();
+        self.blobs.serve(job, Arc::clone(&own.inputs));
+        if let Err(error) = self.keep(job, &own.outputs) {
+            warn!(%error, "no thread to keep outputs");
+            return;
+        }
         let author = AuthorSide::new(own);
-        self.open(&manifest, self.me, provisions, retries, Some(author)).await;
+        self.open(&manifest, self.me, provisions, Some(author)).await;
         self.greet().await;
         self.announce_all().await;
         self.seek();
+    }
+
+    /// Makes the outputs of `job` safe as they come, on a thread that ends with the job.
+    fn keep(&self, job: JobId, outputs: &Arc<Outputs>) -> std::io::Result<()> {
+        let (outputs, sender) = (Arc::clone(outputs), self.inner_sender.clone());
+        let thread = std::thread::Builder::new().name("outputs".into());
+        thread.spawn(move || {
+            // Once nobody listens any more it only has to come to its end.
+            outputs.keep(|kept| drop(sender.blocking_send(Inner::Kept { job, kept })));
+        })?;
+        Ok(())
     }
 
     /// Hears of an open job: fetches what it takes, and joins.
@@ -273,10 +287,10 @@ impl Hive {
         manifest: &Signed<Manifest>,
         author_node: NodeId,
         provisions: Provisions,
-        retries: u32,
         author: Option<AuthorSide>,
     ) {
         let manifest = Arc::new(manifest.body.clone());
+        let resume = author.as_ref().map_or_else(Resume::default, |author| author.resume(manifest.rows()));
         let job = manifest.id();
         let number = self.next_number;
         self.next_number = self.next_number.wrapping_add(1);
@@ -305,8 +319,8 @@ impl Hive {
                 threads: 0,
                 seed: rand::random(),
                 incarnation: self.incarnation,
-                retries,
-                resume: Resume::default(),
+                retries: author.as_ref().map_or(0, |author| author.retries),
+                resume,
                 tuning: Tuning::of(manifest.rows()),
             },
             self.now(),
@@ -336,9 +350,10 @@ impl Hive {
         }
     }
 
-    async fn end(&mut self, job: JobId, reason: Reason, word: Option<Signed<Close>>) {
+    /// Has done with a job: it has ended or, without a reason, only this node has left it.
+    async fn end(&mut self, job: JobId, reason: Option<Reason>, word: Option<Signed<Close>>) {
         let Some(state) = self.jobs.remove(&job) else { return };
-        info!(job = %job.short(), ?reason, "job ended");
+        info!(job = %job.short(), ?reason, "has done with a job");
         self.numbers.remove(&state.number);
         self.pool.submit(Request::ForgetJob { job: u64::from(state.number) });
         let program = program_of(&state.manifest);
@@ -352,7 +367,7 @@ impl Hive {
         }
         self.ended.push_back((job, word));
         if let Some(author) = state.author {
-            author.inputs.iter().for_each(|id| self.blobs.forget(id));
+            self.blobs.leave(&job);
             author.outputs.close();
             let progress = author.progress(&state.member, self.connected.len());
             let end = End { reason, trouble: author.trouble, progress, traffic: state.traffic };
@@ -487,7 +502,7 @@ impl Hive {
                     Ok(_) if self.leaving => {}
                     Ok(provisions) => {
                         self.trouble = None;
-                        self.open(&announcement.manifest, announcement.place.body.node, provisions, 0, None).await;
+                        self.open(&announcement.manifest, announcement.place.body.node, provisions, None).await;
                     }
                     // It is announced again while it is open, and tried again then.
                     Err(why) => {
@@ -497,23 +512,22 @@ impl Hive {
                     }
                 }
             }
-            Inner::Collected { job, slot, worker, outcome } => {
-                let safe = outcome.is_ok();
-                match outcome {
-                    Ok(()) => {}
-                    Err(Uncollected::Fetch(why)) => debug!(slot, worker = %worker.short(), why, "output not collected"),
-                    Err(Uncollected::Disk(why)) => return self.fail_here(job, why),
-                }
-                self.give(job, Input::Collected { slot, worker, safe });
+            Inner::Uncollected { job, slot, worker, why } => {
+                debug!(slot, worker = %worker.short(), why, "output not collected");
+                self.give(job, Input::Collected { slot, worker, safe: false });
             }
-        }
-    }
-
-    /// Ends a job of our own because this node cannot go on with it.
-    fn fail_here(&mut self, job: JobId, why: String) {
-        if let Some(author) = self.jobs.get_mut(&job).and_then(|state| state.author.as_mut()) {
-            author.trouble.get_or_insert(why);
-            self.give(job, Input::Cancel);
+            Inner::Kept { job, kept: (outputs, Ok(())) } => {
+                for (slot, worker) in outputs {
+                    self.give(job, Input::Collected { slot, worker, safe: true });
+                }
+            }
+            Inner::Kept { job, kept: (_, Err(error)) } => {
+                let author = self.jobs.get_mut(&job).and_then(|state| state.author.as_mut());
+                if let Some(author) = author {
+                    author.trouble = Some(format!("cannot keep an output: {error}"));
+                    self.end(job, None, None).await;
+                }
+            }
         }
     }
 
@@ -554,7 +568,7 @@ impl Hive {
             }
         }
         for (job, reason, word) in over {
-            self.end(job, reason, word).await;
+            self.end(job, Some(reason), word).await;
         }
     }
 
@@ -618,16 +632,12 @@ impl Hive {
         }
     }
 
-    /// Makes one output safe in the author's spool.
+    /// Has one output made safe.
     fn collect(&mut self, job: JobId, slot: u32, chunk: u32, worker: NodeId, leaf: Leaf) {
         let Some(author) = self.jobs.get(&job).and_then(|state| state.author.as_ref()) else { return };
         let outputs = Arc::clone(&author.outputs);
-        let disk = |e: std::io::Error| Uncollected::Disk(format!("cannot keep an output: {e}"));
         match leaf {
-            Leaf::Inline(bytes) => match outputs.put(chunk, &bytes).map_err(disk) {
-                Ok(()) => self.give(job, Input::Collected { slot, worker, safe: true }),
-                Err(Uncollected::Disk(why) | Uncollected::Fetch(why)) => self.fail_here(job, why),
-            },
+            Leaf::Inline(bytes) => outputs.put(Collected { slot, chunk, worker, bytes, turn: None }),
             Leaf::Blob(name) if name.len > author.manifest.body.limits.output_bytes.min(bounds::BLOB_BYTES) => {
                 self.give(job, Input::Collected { slot, worker, safe: false });
             }
@@ -636,14 +646,13 @@ impl Hive {
                 let source = Source { blobs: Arc::clone(&self.blobs), net: self.net.clone(), from: worker };
                 let sender = self.inner_sender.clone();
                 tokio::spawn(async move {
-                    let Ok(_turn) = collecting.acquire_owned().await else { return };
-                    let outcome = match source.fetch(name).await {
-                        Err(why) => Err(Uncollected::Fetch(why)),
-                        Ok(bytes) => tokio::task::spawn_blocking(move || outputs.put(chunk, &bytes).map_err(disk))
-                            .await
-                            .unwrap_or_else(|e| Err(Uncollected::Fetch(e.to_string()))),
-                    };
-                    let _ = sender.send(Inner::Collected { job, slot, worker, outcome }).await;
+                    let turn = collecting.acquire_owned().await.ok();
+                    match source.fetch(name).await {
+                        Ok(bytes) => outputs.put(Collected { slot, chunk, worker, bytes, turn }),
+                        Err(why) => {
+                            let _ = sender.send(Inner::Uncollected { job, slot, worker, why }).await;
+                        }
+                    }
                 });
             }
             Leaf::Failed(_) => {}

@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use coordinator_free::message::MESSAGE_BYTES;
-use coordinator_free::{Member, Message, Notice};
-use essaim_jobs::{BlobId, JobId, Keypair, Manifest, NodeId, Signed, decode};
+use coordinator_free::{Member, Message, Notice, Resume};
+use essaim_jobs::{BlobId, JobId, Keypair, Manifest, NodeId, Rows, Signed, decode};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::feed::Feed;
 use super::provisions::Provisions;
 use super::wire::{ANNOUNCEMENT_BYTES, Announcement};
-use super::{End, Progress, Traffic};
+use super::{End, Progress, Traffic, since_1970};
 use crate::net::{Topic, Verdict};
-use crate::store::Spool;
+use crate::store::{Inputs, Outputs};
 
 /// Outputs that an author fetches at once; bounds its memory to that many outputs.
 const COLLECTING: usize = 8;
@@ -41,10 +41,11 @@ pub struct Own {
     pub manifest: Signed<Manifest>,
     pub key: Keypair,
     pub retries: u32,
+    /// Whether it was opened before, by this node or another.
+    pub again: bool,
     pub provisions: Provisions,
-    /// Blobs to be forgotten when the job has ended.
-    pub kept: Vec<BlobId>,
-    pub outputs: Arc<Spool>,
+    pub inputs: Arc<Inputs>,
+    pub outputs: Arc<Outputs>,
     pub notices: mpsc::Sender<Notice>,
     pub progress: watch::Sender<Progress>,
     pub ended: oneshot::Sender<End>,
@@ -54,10 +55,12 @@ pub struct Own {
 pub struct AuthorSide {
     pub manifest: Signed<Manifest>,
     pub key: Keypair,
+    pub retries: u32,
+    /// Whether it was opened before.
+    again: bool,
     /// Announcements made.
     pub seq: u64,
-    pub inputs: Vec<BlobId>,
-    pub outputs: Arc<Spool>,
+    pub outputs: Arc<Outputs>,
     pub notices: mpsc::Sender<Notice>,
     pub progress: watch::Sender<Progress>,
     pub ended: oneshot::Sender<End>,
@@ -73,16 +76,28 @@ impl AuthorSide {
         AuthorSide {
             manifest: own.manifest,
             key: own.key,
-            seq: 0,
-            inputs: own.kept,
+            retries: own.retries,
+            again: own.again,
+            // A later life says later words.
+            seq: since_1970().as_micros() as u64,
+            sealed: own.outputs.by().values().sum(),
+            by: own.outputs.by().clone(),
             outputs: own.outputs,
             notices: own.notices,
             progress: own.progress,
             ended: own.ended,
             collecting: Arc::new(Semaphore::new(COLLECTING)),
-            sealed: 0,
-            by: BTreeMap::new(),
             trouble: None,
+        }
+    }
+
+    /// What is left of the job's earlier life.
+    pub fn resume(&self, rows: Rows) -> Resume {
+        let sealed = self.outputs.sealed();
+        Resume {
+            again: self.again,
+            sealed: sealed.iter().flat_map(|chunk| rows.slots_of(chunk)).collect(),
+            results: Vec::new(),
         }
     }
 

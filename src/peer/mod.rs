@@ -16,23 +16,21 @@ pub mod wire;
 
 pub use governor::{Terms, When, Why};
 pub use hours::{HourRange, Hours, HoursError};
+pub use provisions::{mounted, spec};
 pub use reports::note;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use coordinator_free::io::{Notice, View};
 use coordinator_free::message::Reason;
 use essaim_jobs::bounds::{self, TooLong};
 use essaim_jobs::manifest::VERSION;
-use essaim_jobs::{
-    AuthorId, BlobRef, ChunkInput, JobId, Keypair, Limits, Manifest, ManifestError, Mount, NodeId, Page, Signed, encode,
-};
-use essaim_worker::{DataFile, EngineError, Sandbox};
+use essaim_jobs::{AuthorId, BlobRef, JobId, Keypair, Limits, Manifest, ManifestError, Mount, NodeId, Signed, encode};
+use essaim_worker::{DataFile, EngineError, JobSpec, Sandbox};
 use libp2p::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -40,7 +38,7 @@ use crate::net::{self, NetError, PeerAddr, SwarmName};
 use governor::Said;
 use provisions::Provisions;
 
-use crate::store::{Blobs, Home, HomeError, Spool};
+use crate::store::{Blobs, Draft, Home, HomeError, Outputs, Row, Saved, StoreError};
 
 /// How a node is to be.
 #[derive(Debug)]
@@ -100,12 +98,10 @@ pub struct Submission {
     pub argv: Vec<String>,
     /// Its environment.
     pub env: Vec<(String, String)>,
-    /// The chunks' inputs, in order; at least one.
-    pub inputs: Vec<ChunkInput>,
-    /// Where the inputs stand that are blobs.
-    pub places: Vec<(BlobRef, Arc<File>, u64)>,
+    /// The chunks' inputs, in order, at least one; and the files of `data`.
+    pub draft: Draft,
     /// Files that the program may read.
-    pub data: Vec<Data>,
+    pub data: Vec<Mount>,
     /// What a chunk may use.
     pub limits: Limits,
     /// Whether every NaN is to have the same bits.
@@ -114,17 +110,8 @@ pub struct Submission {
     pub copies: u8,
     /// How often a chunk that failed is tried again.
     pub retries: u32,
-}
-
-/// A file that a job's program may read.
-#[derive(Debug)]
-pub struct Data {
-    /// Its path in the program's root folder.
-    pub name: String,
-    /// What is in it.
-    pub blob: BlobRef,
-    /// Where that stands; it must not change while the job lives.
-    pub file: Arc<File>,
+    /// Whether the program folds its outputs.
+    pub folds: bool,
 }
 
 /// Why work was not taken.
@@ -139,10 +126,16 @@ pub enum SubmitError {
     /// The arguments and the environment together are too long.
     #[error("the job's description is {0} bytes, at most {max} are allowed", max = bounds::MANIFEST_BYTES)]
     TooLarge(usize),
-    /// The home's disk does not take what the job needs.
-    #[error("cannot keep the job's program and chunk table")]
-    Disk(#[source] std::io::Error),
-    /// The home does not give a scratch file or the author's key.
+    /// The home's disk does not take what the job needs, or does not give it back.
+    #[error("cannot keep the job")]
+    Store(#[from] StoreError),
+    /// The author of the job is somebody else.
+    #[error("the job is another author's")]
+    NotTheAuthor,
+    /// A file has changed since the job was submitted, so that its name does not fit it any more.
+    #[error("the data file `{0}` has changed since the job was submitted")]
+    Changed(String),
+    /// The home does not give the author's key.
     #[error(transparent)]
     Home(#[from] HomeError),
     /// The node is shutting down.
@@ -150,21 +143,48 @@ pub enum SubmitError {
     Gone,
 }
 
+impl SubmitError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            SubmitError::TooLong(_) | SubmitError::Manifest(_) | SubmitError::TooLarge(_) => {
+                "shorten the arguments or put them into the input; limits are listed by `essaim help run`".into()
+            }
+            SubmitError::Store(e) => e.hint().into(),
+            SubmitError::NotTheAuthor => "it can be attached only with the key of its author".into(),
+            SubmitError::Changed(_) => "put it back as it was, or cancel the job and run it again".into(),
+            SubmitError::Home(e) => e.hint(),
+            SubmitError::Gone => "start it again".into(),
+        }
+    }
+}
+
 /// A job of one's own.
 #[derive(Debug)]
 pub struct Job {
     /// Its name.
     pub id: JobId,
-    /// Its number of chunks.
-    pub chunks: u32,
+    /// What it is.
+    pub manifest: Arc<Manifest>,
+    /// The files that its program may read.
+    data: Arc<[DataFile]>,
     /// Its outputs, as they are sealed.
-    pub outputs: Arc<Spool>,
+    pub outputs: Arc<Outputs>,
     /// What the person should hear of, [`Notice::Sealed`] excepted; the newest are dropped when nobody listens.
     pub notices: mpsc::Receiver<Notice>,
     /// How it goes, about ten times a second.
     pub progress: watch::Receiver<Progress>,
     /// How it ended.
     pub ended: oneshot::Receiver<End>,
+}
+
+impl Job {
+    /// What the program is run with.
+    #[must_use]
+    pub fn spec(&self) -> JobSpec {
+        provisions::spec(&self.manifest, Arc::clone(&self.data))
+    }
 }
 
 /// How a job goes.
@@ -185,9 +205,9 @@ pub struct Progress {
 /// How a job ended.
 #[derive(Clone, Debug)]
 pub struct End {
-    /// Why.
-    pub reason: Reason,
-    /// What went wrong at this node, if that ended it: a full disk.
+    /// Why; none where only this node has left it: the job goes on.
+    pub reason: Option<Reason>,
+    /// What went wrong at this node, if that is why it left: a full disk.
     pub trouble: Option<String>,
     /// The last state.
     pub progress: Progress,
@@ -234,7 +254,6 @@ pub struct Status {
 pub struct Peer {
     net: net::Handle,
     home: Home,
-    blobs: Arc<Blobs>,
     commands: mpsc::Sender<hive::Command>,
     status: watch::Receiver<Status>,
     said: watch::Sender<Said>,
@@ -267,14 +286,14 @@ impl Peer {
         let hive = hive::Hive::new(hive::Parts {
             net: net.clone(),
             keypair: Keypair::from_seed(&seed),
-            blobs: Arc::clone(&blobs),
+            blobs,
             sandbox: config.sandbox,
             terms: config.terms,
             said: saying,
             status,
         })?;
         let hive = tokio::spawn(hive.run(events, incoming));
-        Ok(Peer { net, home: config.home, blobs, commands, status: watching, said, hive })
+        Ok(Peer { net, home: config.home, commands, status: watching, said, hive })
     }
 
     /// The network, to ask for peers.
@@ -305,49 +324,28 @@ impl Peer {
     /// # Errors
     /// [`SubmitError`].
     pub async fn submit(&self, work: Submission) -> Result<Job, SubmitError> {
+        let Submission { mut draft, program, .. } = work;
         let author = self.home.keypair("author")?;
-        let chunks = work.inputs.len() as u32;
-        let keep = |bytes: &Bytes| self.blobs.put(bytes).map_err(SubmitError::Disk);
-        let program = keep(&work.program)?;
-        let pages =
-            Page::paginate(work.inputs).iter().map(|page| keep(&encode(page).into())).collect::<Result<Vec<_>, _>>()?;
-        for (name, file, offset) in &work.places {
-            self.blobs.link(*name, file, *offset);
-        }
-        let mut data = Vec::with_capacity(work.data.len());
-        for Data { name, blob, file } in &work.data {
-            self.blobs.link(*blob, file, 0);
-            data.push(DataFile::of(name.clone(), Arc::clone(file)).map_err(SubmitError::Disk)?);
-        }
-        let kept = pages
-            .iter()
-            .chain([&program])
-            .chain(work.places.iter().map(|(name, ..)| name))
-            .chain(work.data.iter().map(|data| &data.blob))
-            .map(|name| name.id)
-            .collect();
+        let chunks = draft.chunks() as u32;
+        let pages = draft.pages().map_err(StoreError::from)?;
         let manifest = Manifest {
             version: VERSION,
             name: work.name.try_into()?,
-            program,
+            program: BlobRef::of(&program),
             argv: work.argv.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             env: work
                 .env
                 .into_iter()
                 .map(|(name, value)| Ok::<_, TooLong>((name.try_into()?, value.try_into()?)))
                 .collect::<Result<_, _>>()?,
-            data: work
-                .data
-                .into_iter()
-                .map(|data| Ok::<_, TooLong>(Mount { name: data.name.try_into()?, blob: data.blob }))
-                .collect::<Result<_, _>>()?,
+            data: work.data,
             chunks,
             pages,
             limits: work.limits,
             strict: work.strict,
             copies: work.copies,
             author: AuthorId(author.public()),
-            created_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+            created_ms: since_1970().as_millis() as u64,
             nonce: rand::random(),
         };
         manifest.check()?;
@@ -355,24 +353,64 @@ impl Peer {
         if bytes > bounds::MANIFEST_BYTES {
             return Err(SubmitError::TooLarge(bytes));
         }
-        let outputs = Arc::new(Spool::new(self.home.scratch()?, chunks));
+        let manifest = Signed::sign(manifest, &author);
+        let row = Row { manifest, retries: work.retries, folds: work.folds, files: Vec::new() };
+        let saved = draft.save(&self.home, row, &program)?;
+        self.open(saved, author, false).await
+    }
+
+    /// Goes on with a job that stands on the disk of this node's home: what was sealed is not run again.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub async fn attach(&self, saved: Saved) -> Result<Job, SubmitError> {
+        let author = self.home.keypair("author")?;
+        if saved.row().manifest.body.author.0 != author.public() {
+            return Err(SubmitError::NotTheAuthor);
+        }
+        self.open(saved, author, true).await
+    }
+
+    async fn open(&self, saved: Saved, key: Keypair, again: bool) -> Result<Job, SubmitError> {
+        let id = saved.id();
+        let program = saved.program().map_err(StoreError::from)?;
+        let (row, inputs, outputs) = saved.open()?;
+        let (inputs, outputs) = (Arc::new(inputs), Arc::new(outputs));
+        let chunks = row.manifest.body.chunks;
+        let data = provisions::mounted(&inputs, &row.manifest.body, again)?;
         let (notices, heard) = mpsc::channel(1_024);
-        let (progress, watching) = watch::channel(Progress { chunks, ..Progress::default() });
+        let sealed = outputs.sealed().len() as u32;
+        let (progress, watching) = watch::channel(Progress { sealed, chunks, ..Progress::default() });
         let (ended, ending) = oneshot::channel();
-        let id = manifest.id();
+        let manifest = Arc::new(row.manifest.body.clone());
         let own = job::Own {
-            manifest: Signed::sign(manifest, &author),
-            key: author,
-            retries: work.retries,
-            provisions: Provisions { program: work.program, data: data.into() },
-            kept,
+            manifest: row.manifest,
+            key,
+            retries: row.retries,
+            again,
+            provisions: Provisions { program, data: Arc::clone(&data) },
+            inputs,
             outputs: Arc::clone(&outputs),
             notices,
             progress,
             ended,
         };
         self.commands.send(hive::Command::Open(Box::new(own))).await.map_err(|_| SubmitError::Gone)?;
-        Ok(Job { id, chunks, outputs, notices: heard, progress: watching, ended: ending })
+        Ok(Job { id, manifest, data, outputs, notices: heard, progress: watching, ended: ending })
+    }
+
+    /// Leaves a job of one's own: it stands on the disk, and may be attached again.
+    pub async fn detach(&self, job: JobId) {
+        // A node that is gone has left all its jobs.
+        let _ = self.commands.send(hive::Command::Detach(job)).await;
+    }
+
+    /// Forgets a job of one's own that has ended, and removes all that belongs to it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn forget(&self, job: JobId) -> Result<(), StoreError> {
+        Saved::remove(&self.home, job)
     }
 
     /// Takes a job of one's own back.
@@ -389,4 +427,9 @@ impl Peer {
         let _ = self.hive.await;
         self.net.shutdown().await;
     }
+}
+
+/// Time since 1970, by this machine's clock.
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use essaim_jobs::{Manifest, bounds};
+use essaim_jobs::{BlobRef, Manifest, Mount, bounds};
 use essaim_worker::{DataFile, JobSpec, Mode, ProgramId};
 
+use super::SubmitError;
 use super::feed::Source;
+use crate::blob::Blob;
+use crate::store::{Inputs, StoreError};
 
 /// A job's program and data.
 #[derive(Clone, Debug)]
@@ -35,6 +38,23 @@ impl Provisions {
         }
         Ok(Provisions { program, data: data.into() })
     }
+}
+
+/// The files that the author's own job mounts, from where they stand; `checked` when they may have changed since it was
+/// submitted.
+///
+/// # Errors
+/// [`SubmitError::Changed`], [`SubmitError::Store`].
+pub fn mounted(inputs: &Inputs, manifest: &Manifest, checked: bool) -> Result<Arc<[DataFile]>, SubmitError> {
+    let mount = |Mount { name, blob }: &Mount| {
+        let changed = || SubmitError::Changed(name.as_str().to_owned());
+        let Some(Blob::File { file, .. }) = inputs.find(&blob.id) else { return Err(changed()) };
+        if checked && BlobRef::of_reader(&*file).ok() != Some(*blob) {
+            return Err(changed());
+        }
+        Ok(DataFile::of(name.as_str().to_owned(), file).map_err(StoreError::from)?)
+    };
+    manifest.data.iter().map(mount).collect()
 }
 
 /// The program of a job, as the pool knows it.

@@ -1,8 +1,8 @@
 //! The blobs that a node holds and serves, by name.
 //!
 //! Small ones stand in memory; larger ones are appended to scratch files of some 64 MiB, each gone when the last
-//! blob in it is forgotten; an author's inputs stay where they are, a range of the author's own file. All are of
-//! this run of the node only.
+//! blob in it is forgotten; these are of this run of the node only. What an author's job takes is served from where it
+//! stands ([`Inputs`]).
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,8 +12,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use essaim_jobs::{BlobId, BlobRef};
+use essaim_jobs::{BlobId, BlobRef, JobId};
 
+use super::Inputs;
 use crate::blob::Blob;
 
 /// Blobs up to this size are kept in memory: two system calls each would cost more than it saves.
@@ -31,6 +32,8 @@ pub struct Blobs {
 #[derive(Debug, Default)]
 struct State {
     known: HashMap<BlobId, Held>,
+    /// What the jobs of this author take.
+    jobs: HashMap<JobId, Arc<Inputs>>,
     /// The scratch file being filled, and where it ends.
     segment: Option<(Arc<File>, u64)>,
 }
@@ -52,7 +55,14 @@ impl Blobs {
     /// The blob called `id`, if it is here.
     #[must_use]
     pub fn find(&self, id: &BlobId) -> Option<Blob> {
-        self.state().known.get(id).map(|held| held.blob.clone())
+        let state = self.state();
+        if let Some(held) = state.known.get(id) {
+            return Some(held.blob.clone());
+        }
+        let jobs: Vec<Arc<Inputs>> = state.jobs.values().cloned().collect();
+        // They have to ask the disk.
+        drop(state);
+        jobs.iter().find_map(|inputs| inputs.find(id))
     }
 
     /// Keeps `bytes` until they are forgotten as often as they were put.
@@ -76,9 +86,14 @@ impl Blobs {
         Ok(name)
     }
 
-    /// Serves `name` from where it stands in `file`, at `offset` bytes.
-    pub fn link(&self, name: BlobRef, file: &Arc<File>, offset: u64) {
-        self.hold(name.id, Blob::File { file: Arc::clone(file), offset, len: name.len });
+    /// Serves what `job` takes, too, until it is told to [`Blobs::leave`] it.
+    pub fn serve(&self, job: JobId, inputs: Arc<Inputs>) {
+        self.state().jobs.insert(job, inputs);
+    }
+
+    /// Serves that no more.
+    pub fn leave(&self, job: &JobId) {
+        self.state().jobs.remove(job);
     }
 
     /// A file of its own with these bytes, open for reading, which nobody can find by name.
@@ -91,7 +106,7 @@ impl Blobs {
         File::open(named.path())
     }
 
-    /// Undoes one [`Blobs::put`] or [`Blobs::link`].
+    /// Undoes one [`Blobs::put`].
     pub fn forget(&self, id: &BlobId) {
         let mut state = self.state();
         if let Some(held) = state.known.get_mut(id) {
@@ -122,7 +137,3 @@ impl Blobs {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

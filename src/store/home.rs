@@ -3,11 +3,17 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use essaim_jobs::Keypair;
+use essaim_jobs::{JobId, Keypair};
+
+use super::{Store, StoreError, saved};
 
 /// How many nodes of one user on one machine get a home of their own without asking for it.
 const SLOTS: usize = 64;
+/// The database, and the folder of jobs.
+const STORE: &str = "store.redb";
+const JOBS: &str = "jobs";
 
 /// Why a home cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +35,14 @@ pub enum HomeError {
         /// What the system says.
         source: io::Error,
     },
+    /// Its database cannot be used.
+    #[error("cannot use {path} as a home")]
+    Store {
+        /// The home.
+        path: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
 }
 
 impl HomeError {
@@ -42,6 +56,7 @@ impl HomeError {
             HomeError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
                 "the disk is full: make room, or choose another disk with --home DIR".into()
             }
+            HomeError::Store { source, .. } => source.hint().into(),
             HomeError::Io { .. } => "check that the folder can be written, or choose another with --home DIR".into(),
         }
     }
@@ -51,6 +66,7 @@ impl HomeError {
 #[derive(Debug)]
 pub struct Home {
     dir: PathBuf,
+    store: Arc<Store>,
     /// Locked for as long as it is open.
     _lock: File,
 }
@@ -66,10 +82,17 @@ impl Home {
         let path = dir.join("lock");
         let lock = File::options().create(true).append(true).open(&path).map_err(|e| io(&path, e))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Home { dir: dir.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(HomeError::InUse(dir.to_owned())),
-            Err(TryLockError::Error(e)) => Err(io(&path, e)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(HomeError::InUse(dir.to_owned())),
+            Err(TryLockError::Error(e)) => return Err(io(&path, e)),
         }
+        let spoilt = |source| HomeError::Store { path: dir.to_owned(), source };
+        let jobs = dir.join(JOBS);
+        fs::create_dir_all(&jobs).map_err(|e| io(&jobs, e))?;
+        let store = Arc::new(Store::open(&dir.join(STORE)).map_err(spoilt)?);
+        let home = Home { dir: dir.to_owned(), store, _lock: lock };
+        saved::sweep(&home).map_err(spoilt)?;
+        Ok(home)
     }
 
     /// Opens the first default home that no other node of this user holds: one machine can run several nodes
@@ -109,6 +132,21 @@ impl Home {
         &self.dir
     }
 
+    /// Its database.
+    pub(super) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The folder of its author's jobs.
+    pub(super) fn jobs_dir(&self) -> PathBuf {
+        self.dir.join(JOBS)
+    }
+
+    /// The folder of one of them.
+    pub(super) fn job_dir(&self, job: JobId) -> PathBuf {
+        self.jobs_dir().join(job.to_string())
+    }
+
     /// The seed of the key called `name` (`node`, `author`); made from the system's randomness on first use and
     /// readable by its owner only.
     ///
@@ -138,13 +176,5 @@ impl Home {
     /// As [`Home::seed`].
     pub fn keypair(&self, name: &str) -> Result<Keypair, HomeError> {
         self.seed(name).map(|seed| Keypair::from_seed(&seed))
-    }
-
-    /// An unnamed file in the home: gone when it is closed, however this process ends.
-    ///
-    /// # Errors
-    /// [`HomeError::Io`].
-    pub fn scratch(&self) -> Result<File, HomeError> {
-        tempfile::tempfile_in(&self.dir).map_err(|source| HomeError::Io { path: self.dir.clone(), source })
     }
 }

@@ -1,10 +1,20 @@
-//! What a node keeps on its disk: its home (identity, lock), the blobs that it serves, and the outputs that
-//! an author collects. Knows nothing of the network, of who runs what, or of the command line.
+//! What a node keeps on its disk: its home (identity, lock, database), the blobs that it serves, and the jobs of its
+//! author with what has come out of them. Knows nothing of the network, of who runs what, or of the command line.
 
 mod blobs;
+mod database;
+mod draft;
 mod home;
-mod spool;
+mod inputs;
+mod outputs;
+mod saved;
+#[cfg(test)]
+mod tests;
 
 pub use blobs::Blobs;
+pub use database::{Store, StoreError};
+pub use draft::{Draft, FileNumber};
 pub use home::{Home, HomeError};
-pub use spool::Spool;
+pub use inputs::Inputs;
+pub use outputs::{Done, Output, Outputs};
+pub use saved::{Row, Saved};

@@ -10,4 +10,5 @@ mod owner;
 
 mod finding;
 mod jobs;
+mod later;
 mod uses;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -162,6 +162,15 @@ pub fn wait_for(events: &mpsc::Receiver<Value>, name: &str) -> Value {
             Ok(event) => seen.push(event),
             Err(_) => panic!("no event {name:?}; there were {seen:?}"),
         }
+    }
+}
+
+/// Looks again and again until it is so; a test fails if that takes for ever.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -2,25 +2,16 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::node::{Worker, World, events, guest, run, wait_for};
+use crate::node::{Worker, World, events, guest, run, until, wait_for};
 
 fn tell(world: &World, wish: &str, home: &std::path::Path) -> Value {
     let mut command = world.bare(wish);
     let ran = run(command.arg("--home").arg(home).arg("--json"), b"").well();
     serde_json::from_slice(&ran.stdout).unwrap()
-}
-
-/// Looks again and again until it is so; a test fails if that takes for ever.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(120);
-    while !is_so() {
-        assert!(Instant::now() < end, "not within two minutes: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! Puts the outputs of a job on standard output: in order as they come, or folded by the program itself.
+
+use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use essaim_worker::{ChunkSpec, JobSpec, Program, StopFlag};
+
+use super::fail::Fail;
+use crate::blob::Blob;
+use crate::store::Outputs;
+
+/// Bytes of an output that are in memory at once.
+const PIECE: usize = 256 << 10;
+
+/// The program's own fold over its outputs.
+pub struct Fold {
+    pub program: Program,
+    pub spec: JobSpec,
+}
+
+/// Why the output did not get to its end.
+pub enum Unwritten {
+    /// The job has no more outputs: it says itself why.
+    Ended,
+    /// Nobody reads any more.
+    Closed,
+    /// There is no room where it is written to.
+    Full(String),
+    /// Something is wrong here.
+    Failed(Fail),
+}
+
+/// Writes the outputs in order, or their fold, to standard output as they come. Blocks.
+pub fn present(outputs: &Arc<Outputs>, chunks: u32, fold: Option<Fold>, stop: &StopFlag) -> Result<(), Unwritten> {
+    let mut stdout = io::stdout().lock();
+    match fold {
+        None => {
+            for chunk in 0..chunks {
+                copy(&outputs.wait(chunk).ok_or(Unwritten::Ended)?, &mut stdout)?;
+            }
+            stdout.flush().map_err(unwritten)
+        }
+        Some(fold) => {
+            drop(stdout);
+            let frames = Frames { outputs: Arc::clone(outputs), next: 0, chunks, body: None, stop: stop.clone() };
+            let done = fold.program.run_streaming(&fold.spec, ChunkSpec::reduce(), frames, io::stdout(), stop);
+            match done {
+                Ok(_) => io::stdout().flush().map_err(unwritten),
+                Err(_) if stop.is_stopped() => Err(Unwritten::Ended),
+                Err((essaim_worker::Failure::Sink { .. }, _)) => Err(Unwritten::Closed),
+                Err((failure, _)) => {
+                    let note = crate::peer::note(&failure);
+                    let (message, hint) = note.message.rsplit_once("\nhint: ").unwrap_or((&note.message, ""));
+                    Err(Unwritten::Failed(Fail::new(format!("folding the outputs failed: {message}"), hint)))
+                }
+            }
+        }
+    }
+}
+
+/// Writes one output, a piece at a time.
+pub fn copy(output: &Blob, to: &mut impl Write) -> Result<(), Unwritten> {
+    let mut at = 0;
+    while at < output.len() {
+        let piece = output.read(at, PIECE).map_err(|e| unreadable(&e))?;
+        to.write_all(&piece).map_err(unwritten)?;
+        at += piece.len() as u64;
+    }
+    Ok(())
+}
+
+fn unreadable(error: &io::Error) -> Unwritten {
+    Unwritten::Failed(Fail::new(format!("cannot read an output back: {error}"), "check the disk of the node's home"))
+}
+
+fn unwritten(error: io::Error) -> Unwritten {
+    match error.kind() {
+        ErrorKind::BrokenPipe => Unwritten::Closed,
+        ErrorKind::StorageFull => Unwritten::Full("cannot write the output: the disk is full".into()),
+        _ => Unwritten::Failed(Fail::new(format!("cannot write the output: {error}"), "see where it is written to")),
+    }
+}
+
+/// The outputs as a fold reads them: each preceded by its length, a little-endian `u32`.
+struct Frames {
+    outputs: Arc<Outputs>,
+    next: u32,
+    chunks: u32,
+    /// The output that is being read, and how far.
+    body: Option<(Blob, u64)>,
+    stop: StopFlag,
+}
+
+impl Iterator for Frames {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if let Some((output, at)) = self.body.take_if(|(output, at)| *at < output.len()) {
+            let Ok(piece) = output.read(at, PIECE) else { return self.give_up() };
+            self.body = Some((output, at + piece.len() as u64));
+            return Some(piece);
+        }
+        if self.next == self.chunks {
+            return None;
+        }
+        let Some(output) = self.outputs.wait(self.next) else { return self.give_up() };
+        self.next += 1;
+        let header = Bytes::copy_from_slice(&(output.len() as u32).to_le_bytes());
+        self.body = Some((output, 0));
+        Some(header)
+    }
+}
+
+impl Frames {
+    /// The rest will not come. The fold must not take what it has for everything.
+    fn give_up(&mut self) -> Option<Bytes> {
+        self.stop.stop();
+        None
+    }
+}

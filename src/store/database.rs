@@ -1,0 +1,200 @@
+//! The database of a home: what must survive any crash, but for the bytes themselves, which are files beside it.
+//!
+//! Every change is one transaction: it is on the disk, whole, when the call returns, or it never was.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use essaim_jobs::{JobId, NodeId, WireError, decode, encode};
+use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+use super::saved::Row;
+
+/// The form of everything in a home.
+pub const VERSION: u64 = 1;
+/// Bytes of the database that are kept in memory.
+const CACHE_BYTES: usize = 4 << 20;
+/// Bytes of one row: a manifest, and the paths of its files.
+const ROW_BYTES: usize = 256 << 20;
+
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+/// This author's jobs: job, encoded [`Row`].
+const JOBS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("jobs");
+/// Outputs that are safe: job and number of the batch, encoded [`Batch`].
+const OUTPUTS: TableDefinition<([u8; 32], u32), &[u8]> = TableDefinition::new("outputs");
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Made by another version of essaim.
+    #[error("this home has the form {0}, this essaim reads form {VERSION}")]
+    Version(u64),
+    /// The system refuses, or what is there is spoilt.
+    #[error("the home's database cannot be used: {0}")]
+    Database(Box<redb::Error>),
+    /// The system refuses a file beside it.
+    #[error("a file of the home cannot be used: {0}")]
+    Io(#[from] std::io::Error),
+    /// A row is not what it should be.
+    #[error("the home's database is spoilt: {0}")]
+    Spoilt(#[from] WireError),
+}
+
+macro_rules! from_redb {
+    ($($error:ident),*) => {
+        $(impl From<redb::$error> for StoreError {
+            fn from(error: redb::$error) -> StoreError {
+                StoreError::Database(Box::new(error.into()))
+            }
+        })*
+    };
+}
+from_redb!(CommitError, DatabaseError, SetDurabilityError, StorageError, TableError, TransactionError);
+
+impl StoreError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            StoreError::Version(_) => "use the essaim that made it, or another home with --home DIR",
+            _ if self.is_full() => "make room, or choose another disk with --home DIR",
+            StoreError::Database(_) | StoreError::Io(_) => {
+                "check that its folder can be written, or choose another home with --home DIR"
+            }
+            StoreError::Spoilt(_) => "move store.redb in that folder away; the jobs in it are lost then",
+        }
+    }
+
+    /// Whether there is no room left on the disk.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let error = match self {
+            StoreError::Io(error) => Some(error),
+            StoreError::Database(error) => match &**error {
+                redb::Error::Io(error) => Some(error),
+                _ => None,
+            },
+            _ => None,
+        };
+        error.is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
+    }
+}
+
+/// Outputs that have become safe together: they stand one after the other in the job's file of outputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Where the first one begins.
+    pub offset: u64,
+    /// Chunk, bytes of its output, and whose it is: an index into `workers`.
+    pub outputs: Vec<(u32, u32, u32)>,
+    /// Who ran them.
+    pub workers: Vec<NodeId>,
+}
+
+/// The database of one home.
+#[derive(Debug)]
+pub struct Store {
+    db: Database,
+}
+
+impl Store {
+    /// Opens the database in the file `path`, making it if it is not there; goes back to the last change that was whole.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(path: &Path) -> Result<Store, StoreError> {
+        let open = |path| Store::of(Builder::new().set_cache_size(CACHE_BYTES).create(path)?);
+        if path.exists() {
+            return open(path);
+        }
+        // Half a database cannot be opened: it has its name only when it is whole.
+        let new = path.with_extension("new");
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let store = open(&new)?;
+        fs::rename(&new, path)?;
+        Ok(store)
+    }
+
+    pub(super) fn of(db: Database) -> Result<Store, StoreError> {
+        let store = Store { db };
+        let found = match store.db.begin_read()?.open_table(META) {
+            Ok(meta) => meta.get("version")?.map(|version| version.value()),
+            Err(redb::TableError::TableDoesNotExist(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        match found {
+            Some(VERSION) => {}
+            Some(other) => return Err(StoreError::Version(other)),
+            None => store.change(|change| {
+                change.open_table(META)?.insert("version", VERSION)?;
+                change.open_table(JOBS)?;
+                change.open_table(OUTPUTS)?;
+                Ok(())
+            })?,
+        }
+        Ok(store)
+    }
+
+    /// One transaction, safe when this returns.
+    fn change<T>(&self, of: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut change = self.db.begin_write()?;
+        change.set_durability(Durability::Immediate)?;
+        // What strangers sent must not be able to stand in for a whole transaction.
+        change.set_two_phase_commit(true);
+        let out = of(&change)?;
+        change.commit()?;
+        Ok(out)
+    }
+
+    /// This author's jobs, by name.
+    pub(super) fn jobs(&self) -> Result<Vec<(JobId, Row)>, StoreError> {
+        let jobs = self.db.begin_read()?.open_table(JOBS)?;
+        jobs.iter()?
+            .map(|entry| {
+                let (job, row) = entry?;
+                Ok((JobId(job.value()), decode(row.value(), ROW_BYTES)?))
+            })
+            .collect()
+    }
+
+    pub(super) fn put_job(&self, job: JobId, row: &Row) -> Result<(), StoreError> {
+        self.change(|change| {
+            change.open_table(JOBS)?.insert(job.0, encode(row).as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a job and its outputs.
+    pub(super) fn remove_job(&self, job: JobId) -> Result<(), StoreError> {
+        self.change(|change| {
+            change.open_table(JOBS)?.remove(job.0)?;
+            change.open_table(OUTPUTS)?.retain_in((job.0, 0)..=(job.0, u32::MAX), |_, _| false)?;
+            Ok(())
+        })
+    }
+
+    /// Outputs of `job` have become safe.
+    pub(super) fn put_outputs(&self, job: JobId, number: u32, batch: &Batch) -> Result<(), StoreError> {
+        self.change(|change| {
+            change.open_table(OUTPUTS)?.insert((job.0, number), encode(batch).as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// All outputs of `job` that are safe, in the order in which they became so.
+    pub(super) fn outputs(&self, job: JobId, mut each: impl FnMut(Batch)) -> Result<u32, StoreError> {
+        let outputs = self.db.begin_read()?.open_table(OUTPUTS)?;
+        let mut next = 0;
+        for entry in outputs.range((job.0, 0)..=(job.0, u32::MAX))? {
+            let (key, batch) = entry?;
+            each(decode(batch.value(), ROW_BYTES)?);
+            next = key.value().1 + 1;
+        }
+        Ok(next)
+    }
+}

@@ -1,0 +1,259 @@
+//! The outputs that an author has collected: appended to one file as they come, in any order, and counted only when
+//! they would survive a crash. They cost some bytes of memory each.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use essaim_jobs::{IntervalSet, JobId, NodeId};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::database::Batch;
+use super::{Store, StoreError};
+use crate::blob::Blob;
+
+const FILE: &str = "outputs";
+
+/// An output that was handed over to be kept.
+#[derive(Debug)]
+pub struct Output {
+    /// The slot that gave it: of no concern here.
+    pub slot: u32,
+    /// Whose.
+    pub chunk: u32,
+    /// Who ran it.
+    pub worker: NodeId,
+    /// The output itself.
+    pub bytes: Bytes,
+    /// Given back when it is safe: bounds how many large ones are in memory.
+    pub turn: Option<OwnedSemaphorePermit>,
+}
+
+/// What became of outputs that were handed over: slot and worker of each, and whether they are safe.
+pub type Done = (Vec<(u32, NodeId)>, Result<(), StoreError>);
+
+/// A file that is written to; in a test it can lose its power.
+pub(super) trait Disk: std::fmt::Debug + Send + Sync {
+    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Returns when all that was written would survive a crash.
+    fn sync(&self) -> io::Result<()>;
+}
+
+impl Disk for Arc<File> {
+    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// Collected outputs by chunk number.
+#[derive(Debug)]
+pub struct Outputs {
+    /// For reading.
+    file: Arc<File>,
+    /// The same, for writing.
+    disk: Box<dyn Disk>,
+    store: Arc<Store>,
+    job: JobId,
+    index: Mutex<Index>,
+    changed: Condvar,
+    /// Of those that were here when it was opened, whose they are.
+    by: BTreeMap<NodeId, u32>,
+}
+
+#[derive(Debug)]
+struct Index {
+    places: Vec<Place>,
+    /// Where the next one is written, and under which number.
+    end: u64,
+    next: u32,
+    /// Handed over and not written yet. The core remembers each of them, too, and bounds them.
+    waiting: Vec<Output>,
+    /// No more will be handed over, or sealed.
+    closed: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    offset: u64,
+    len: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Missing,
+    Safe,
+    Sealed,
+}
+
+impl Outputs {
+    /// Opens those of `job`, which has so many chunks, in its folder. What had become safe counts as sealed.
+    ///
+    /// # Errors
+    /// The database or the file cannot be used.
+    pub(super) fn open(dir: &Path, store: Arc<Store>, job: JobId, chunks: u32) -> Result<Outputs, StoreError> {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(dir.join(FILE))?;
+        let file = Arc::new(file);
+        Outputs::on(Box::new(Arc::clone(&file)), file, store, job, chunks)
+    }
+
+    /// As [`Outputs::open`], with what is written going to `disk`.
+    pub(super) fn on(
+        disk: Box<dyn Disk>,
+        file: Arc<File>,
+        store: Arc<Store>,
+        job: JobId,
+        chunks: u32,
+    ) -> Result<Outputs, StoreError> {
+        let mut places = vec![Place::default(); chunks as usize];
+        let mut end = 0;
+        let mut whose = vec![None; chunks as usize];
+        let next = store.outputs(job, |batch| {
+            let mut offset = batch.offset;
+            for (chunk, len, worker) in batch.outputs {
+                if let Some(place) = places.get_mut(chunk as usize) {
+                    *place = Place { offset, len, state: State::Sealed };
+                    whose[chunk as usize] = batch.workers.get(worker as usize).copied();
+                }
+                offset += u64::from(len);
+            }
+            end = end.max(offset);
+        })?;
+        // What was written after that is nobody's.
+        file.set_len(end)?;
+        let mut by = BTreeMap::new();
+        whose.into_iter().flatten().for_each(|worker| *by.entry(worker).or_default() += 1);
+        let index = Index { places, end, next, waiting: Vec::new(), closed: false };
+        Ok(Outputs { file, disk, store, job, index: Mutex::new(index), changed: Condvar::new(), by })
+    }
+
+    /// The chunks that are sealed.
+    #[must_use]
+    pub fn sealed(&self) -> IntervalSet {
+        let index = self.index();
+        let sealed = index.places.iter().enumerate().filter(|(_, place)| place.state == State::Sealed);
+        sealed.map(|(chunk, _)| chunk as u32).collect()
+    }
+
+    /// Whose the outputs are that were here when it was opened.
+    #[must_use]
+    pub fn by(&self) -> &BTreeMap<NodeId, u32> {
+        &self.by
+    }
+
+    /// Hands an output over. Returns at once; the keeper says what became of it.
+    pub fn put(&self, output: Output) {
+        self.index().waiting.push(output);
+        self.changed.notify_all();
+    }
+
+    /// Makes what is handed over safe, many at a time, until the outputs are closed; tells `done` of each. Blocks: it is
+    /// for a thread of its own.
+    pub fn keep(&self, mut done: impl FnMut(Done)) {
+        loop {
+            let mut index = self.index();
+            while index.waiting.is_empty() && !index.closed {
+                index = self.changed.wait(index).unwrap_or_else(PoisonError::into_inner);
+            }
+            if index.waiting.is_empty() {
+                return;
+            }
+            let mut outputs = std::mem::take(&mut index.waiting);
+            // What is sealed stays as it is.
+            outputs.retain(|output| index.places[output.chunk as usize].state != State::Sealed);
+            let (offset, number) = (index.end, index.next);
+            drop(index);
+            if outputs.is_empty() {
+                continue;
+            }
+            let outcome = self.write(offset, number, &outputs);
+            let names = outputs.into_iter().map(|output| (output.slot, output.worker)).collect();
+            done((names, outcome));
+        }
+    }
+
+    fn write(&self, offset: u64, number: u32, outputs: &[Output]) -> Result<(), StoreError> {
+        let mut batch = Batch { offset, outputs: Vec::with_capacity(outputs.len()), workers: Vec::new() };
+        let mut workers = BTreeMap::new();
+        let mut piece = Vec::new();
+        let mut at = offset;
+        for output in outputs {
+            let worker = *workers.entry(output.worker).or_insert_with(|| {
+                batch.workers.push(output.worker);
+                batch.workers.len() as u32 - 1
+            });
+            batch.outputs.push((output.chunk, output.bytes.len() as u32, worker));
+            if piece.len() + output.bytes.len() > PIECE {
+                self.disk.write(&piece, at)?;
+                at += piece.len() as u64;
+                piece.clear();
+            }
+            if output.bytes.len() > PIECE {
+                self.disk.write(&output.bytes, at)?;
+                at += output.bytes.len() as u64;
+            } else {
+                piece.extend_from_slice(&output.bytes);
+            }
+        }
+        self.disk.write(&piece, at)?;
+        self.disk.sync()?;
+        self.store.put_outputs(self.job, number, &batch)?;
+        let mut index = self.index();
+        let mut at = offset;
+        for (chunk, len, _) in batch.outputs {
+            let place = &mut index.places[chunk as usize];
+            if place.state != State::Sealed {
+                *place = Place { offset: at, len, state: State::Safe };
+            }
+            at += u64::from(len);
+        }
+        index.end = at;
+        index.next = number + 1;
+        Ok(())
+    }
+
+    /// The output of `chunk` counts from now on.
+    pub fn seal(&self, chunk: u32) {
+        self.index().places[chunk as usize].state = State::Sealed;
+        self.changed.notify_all();
+    }
+
+    /// No more will be handed over, nor sealed: those who wait are told.
+    pub fn close(&self) {
+        self.index().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// The output of `chunk`, once it is sealed; `None` when it will never be. Blocks until one is known.
+    #[must_use]
+    pub fn wait(&self, chunk: u32) -> Option<Blob> {
+        let mut index = self.index();
+        loop {
+            match index.places.get(chunk as usize) {
+                Some(Place { offset, len, state: State::Sealed }) => {
+                    return Some(Blob::File { file: Arc::clone(&self.file), offset: *offset, len: u64::from(*len) });
+                }
+                Some(_) if !index.closed => {
+                    index = self.changed.wait(index).unwrap_or_else(PoisonError::into_inner);
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Short outputs are written together, so many bytes at a time.
+const PIECE: usize = 1 << 20;

@@ -1,0 +1,198 @@
+//! The store: what is put is found until it is forgotten, and homes are not shared.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use essaim_jobs::manifest::VERSION;
+use essaim_jobs::{AuthorId, BlobRef, ChunkInput, Limits, Manifest, NodeId, Page, Signed, decode};
+
+mod crash;
+
+use super::{Blobs, Done, Draft, Home, HomeError, Output, Outputs, Row, Saved};
+
+#[test]
+fn a_blob_is_here_until_it_is_forgotten_as_often_as_put() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = Blobs::new(dir.path().to_owned());
+    for size in [0, 100, 4 << 10, (4 << 10) + 1, 3 << 20] {
+        let bytes = Bytes::from(vec![size as u8; size]);
+        let name = blobs.put(&bytes).unwrap();
+        assert!(name.names(&bytes));
+        assert_eq!(blobs.put(&bytes).unwrap(), name);
+        blobs.forget(&name.id);
+        assert_eq!(blobs.find(&name.id).unwrap().read(0, bytes.len()).unwrap(), bytes);
+        blobs.forget(&name.id);
+        assert!(blobs.find(&name.id).is_none());
+    }
+}
+
+#[test]
+fn blobs_in_one_scratch_file_do_not_mix() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = Blobs::new(dir.path().to_owned());
+    let all: Vec<Bytes> = (0..50_usize).map(|i| Bytes::from(vec![i as u8; 5_000 + i])).collect();
+    let names: Vec<BlobRef> = all.iter().map(|bytes| blobs.put(bytes).unwrap()).collect();
+    for (bytes, name) in all.iter().zip(names) {
+        assert_eq!(&blobs.find(&name.id).unwrap().read(0, bytes.len()).unwrap(), bytes);
+    }
+}
+
+/// A job of 5,000 chunks over a text, some of them short; where the text stands, and the whole of it.
+fn saved(home: &Home, dir: &Path) -> (Saved, Vec<Vec<u8>>) {
+    let inputs: Vec<Vec<u8>> = (0..5_000_u32).map(|n| vec![n as u8; (n % 700) as usize]).collect();
+    let path = dir.join("text");
+    std::fs::write(&path, inputs.concat()).unwrap();
+    let mut draft = Draft::new(home).unwrap();
+    let number = draft.file(&path, Arc::new(File::open(&path).unwrap())).unwrap();
+    let mut at = 0;
+    for input in &inputs {
+        draft.push(input, number, at).unwrap();
+        at += input.len() as u64;
+    }
+    let author = home.keypair("author").unwrap();
+    let manifest = Manifest {
+        version: VERSION,
+        name: "test".to_owned().try_into().unwrap(),
+        program: BlobRef::of(b"program"),
+        argv: Vec::new(),
+        env: Vec::new(),
+        data: Vec::new(),
+        chunks: draft.chunks() as u32,
+        pages: draft.pages().unwrap(),
+        limits: Limits { memory_bytes: 1, output_bytes: 1, millis: 1, fuel: None },
+        strict: false,
+        copies: 1,
+        author: AuthorId(author.public()),
+        created_ms: 0,
+        nonce: 7,
+    };
+    manifest.check().unwrap();
+    let row = Row { manifest: Signed::sign(manifest, &author), retries: 3, folds: false, files: Vec::new() };
+    (draft.save(home, row, b"program").unwrap(), inputs)
+}
+
+#[test]
+fn a_job_finds_all_that_it_takes_also_when_the_home_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::open(&dir.path().join("home")).unwrap();
+    let (job, inputs) = saved(&home, dir.path());
+    let check = |job: Saved| {
+        let (row, found, outputs) = job.open().unwrap();
+        assert!(outputs.sealed().is_empty());
+        let whole = |name: BlobRef| found.find(&name.id).unwrap().read(0, name.len as usize).unwrap();
+        assert_eq!(whole(row.manifest.body.program), "program");
+        let mut listed = Vec::new();
+        for page in &row.manifest.body.pages {
+            let page: Page = decode(&whole(*page), Page::MAX_BYTES).unwrap();
+            listed.extend(page.0.into_iter().map(|input| match input {
+                ChunkInput::Inline(bytes) => bytes.to_vec(),
+                ChunkInput::Blob(name) => whole(name).to_vec(),
+            }));
+        }
+        assert_eq!(listed, inputs);
+        assert!(found.find(&BlobRef::of(b"something else").id).is_none());
+    };
+    let id = job.id();
+    check(job);
+    drop(home);
+
+    let home = Home::open(&dir.path().join("home")).unwrap();
+    let [job] = <[Saved; 1]>::try_from(Saved::all(&home).unwrap()).unwrap();
+    assert_eq!((job.id(), job.row().retries), (id, 3));
+    check(job);
+    Saved::remove(&home, id).unwrap();
+    assert!(Saved::all(&home).unwrap().is_empty());
+    assert!(std::fs::read_dir(dir.path().join("home/jobs")).unwrap().next().is_none());
+}
+
+#[test]
+fn a_job_that_was_never_finished_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::open(dir.path()).unwrap();
+    let mut draft = Draft::new(&home).unwrap();
+    draft.scratch().unwrap();
+    let is_empty = || std::fs::read_dir(dir.path().join("jobs")).unwrap().next().is_none();
+    assert!(!is_empty());
+    drop(draft);
+    assert!(is_empty());
+    // As a crash leaves it.
+    std::mem::forget(Draft::new(&home).unwrap());
+    drop(home);
+    assert!(!is_empty());
+    Home::open(dir.path()).unwrap();
+    assert!(is_empty());
+}
+
+/// Keeps outputs on a thread until they are closed; what became of each is told in order.
+fn keeping(outputs: &Arc<Outputs>) -> (std::thread::JoinHandle<()>, std::sync::mpsc::Receiver<Done>) {
+    let (sender, told) = std::sync::mpsc::sync_channel(64);
+    let outputs = Arc::clone(outputs);
+    (std::thread::spawn(move || outputs.keep(|done| sender.send(done).unwrap())), told)
+}
+
+fn output(chunk: u32, worker: u8, bytes: &'static [u8]) -> Output {
+    Output { slot: chunk, chunk, worker: NodeId([worker; 32]), bytes: bytes.into(), turn: None }
+}
+
+#[test]
+fn outputs_come_in_any_order_count_once_sealed_and_survive() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::open(&dir.path().join("home")).unwrap();
+    let (job, _) = saved(&home, dir.path());
+    let outputs = Arc::new(job.open().unwrap().2);
+    let (keeper, told) = keeping(&outputs);
+    let put = |output| {
+        outputs.put(output);
+        let (names, outcome) = told.recv().unwrap();
+        outcome.unwrap();
+        names
+    };
+    let read = |outputs: &Outputs, chunk| {
+        let blob = outputs.wait(chunk).unwrap();
+        blob.read(0, blob.len() as usize).unwrap()
+    };
+    assert_eq!(put(output(3, 1, b"three")), [(3, NodeId([1; 32]))]);
+    put(output(0, 1, b""));
+    put(output(3, 2, b"THREE!"));
+    outputs.seal(3);
+    outputs.put(output(3, 1, b"too late"));
+    put(output(4, 2, b"safe, not sealed"));
+    outputs.seal(0);
+    assert_eq!(read(&outputs, 3), "THREE!");
+    assert_eq!(read(&outputs, 0), "");
+    assert!(outputs.wait(5_000).is_none(), "there is no such chunk");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| outputs.wait(1).is_none());
+        outputs.close();
+        assert!(waiting.join().unwrap(), "chunk 1 was never sealed");
+    });
+    keeper.join().unwrap();
+    drop((outputs, home));
+
+    let home = Home::open(&dir.path().join("home")).unwrap();
+    let [job] = <[Saved; 1]>::try_from(Saved::all(&home).unwrap()).unwrap();
+    let outputs = job.open().unwrap().2;
+    assert_eq!(outputs.sealed().iter().collect::<Vec<_>>(), [0, 3, 4]);
+    assert_eq!(read(&outputs, 3), "THREE!");
+    assert_eq!(read(&outputs, 4), "safe, not sealed");
+    assert_eq!(outputs.by(), &BTreeMap::from([(NodeId([1; 32]), 1), (NodeId([2; 32]), 2)]));
+}
+
+#[test]
+fn a_home_is_one_nodes_only_and_its_keys_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("home");
+    let home = Home::open(&path).unwrap();
+    assert!(matches!(Home::open(&path), Err(HomeError::InUse(_))));
+    let seed = home.seed("node").unwrap();
+    assert_ne!(seed, home.seed("author").unwrap());
+    drop(home);
+    let home = Home::open(&path).unwrap();
+    assert_eq!(home.seed("node").unwrap(), seed);
+    std::fs::write(path.join("node.key"), b"short").unwrap();
+    assert!(matches!(home.seed("node"), Err(HomeError::BadKey(_))));
+}
