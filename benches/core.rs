@@ -168,7 +168,7 @@ impl Bench {
 
     fn seal(&self, chunks: &[u32]) -> Message {
         let slots = chunks.iter().copied().collect();
-        Message::Seal(Signed::sign(Seal { job: JOB, slots }, &self.author_key))
+        Message::Seal(Signed::sign(Seal { job: JOB, term: 0, slots }, &self.author_key))
     }
 
     /// The third's word, which holds nothing; `queued` it says that it has.
@@ -231,7 +231,7 @@ fn fill_memo() {
     for number in 0..=ANSWERS {
         let mut job = [0; 32];
         job[..8].copy_from_slice(&number.to_le_bytes());
-        Signed::sign(Seal { job: JobId(job), slots: IntervalSet::new() }, &key).verify().unwrap();
+        Signed::sign(Seal { job: JobId(job), term: 0, slots: IntervalSet::new() }, &key).verify().unwrap();
     }
 }
 
@@ -403,7 +403,10 @@ impl Bench {
     fn digest_input(&mut self) -> Vec<Input> {
         self.now += Tuning::default().answer_gap;
         let records = (0..3).map(|number| (initials(&self.id(number)), u64::MAX)).collect();
-        vec![Input::Message { from: self.id(2), message: Message::Digest { sealed: u64::MAX, banned: 0, records } }]
+        vec![Input::Message {
+            from: self.id(2),
+            message: Message::Digest { term: 0, sealed: u64::MAX, banned: 0, records },
+        }]
     }
 
     /// The third has a little less to do than the worker, so it gets a few chunks.

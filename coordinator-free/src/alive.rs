@@ -93,6 +93,7 @@ impl Member {
         }
         if self.now >= self.alive.look_at {
             self.alive.look_at = self.now + LOOK_GAP;
+            self.deposit();
             self.look_after_checks();
             self.look_after_failures();
             if self.ended {

@@ -52,7 +52,7 @@ pub(crate) struct Author {
     pub(crate) owed: BTreeMap<NodeId, IntervalSet>,
     said: Option<Duration>,
     /// All seals as signed last, and how many slots they hold.
-    signed: (u64, Vec<Signed<Seal>>),
+    signed: Option<(u64, Vec<Signed<Seal>>)>,
 }
 
 impl Author {
@@ -69,7 +69,7 @@ impl Author {
             unsaid: IntervalSet::new(),
             owed: BTreeMap::new(),
             said: None,
-            signed: (0, Vec::new()),
+            signed: None,
         }
     }
 
@@ -296,11 +296,11 @@ impl Member {
         here || self.peers.keys().any(|node| lends(node) && !failure.at.contains(node))
     }
 
-    /// A chunk that failed where there is nobody else waits for somebody as long as workers wait for the author.
+    /// A chunk that failed where there is nobody else waits for somebody for a while.
     pub(crate) fn look_after_failures(&mut self) {
         let failed = self.author.iter().flat_map(|author| author.failures.keys());
         let chunks: Vec<(u32, bool)> = failed.map(|chunk| (*chunk, self.may_be_retried(*chunk))).collect();
-        let (now, patience) = (self.now, self.config.tuning.author_silence);
+        let (now, patience) = (self.now, self.config.tuning.lone_failure);
         for (chunk, retried) in chunks {
             let failure = self.author.as_mut().and_then(|author| author.failures.get_mut(&chunk));
             let Some(failure) = failure else { continue };
@@ -334,7 +334,11 @@ impl Member {
     }
 
     pub(crate) fn seal_deadline(&self) -> Option<Duration> {
-        let author = self.author.as_ref().filter(|author| !(author.unsaid.is_empty() && author.owed.is_empty()))?;
+        let renewed = self.ledger.term() > 0;
+        let has_news = |author: &&Author| {
+            !(author.unsaid.is_empty() && author.owed.is_empty()) || (renewed && author.said.is_none())
+        };
+        let author = self.author.as_ref().filter(has_news)?;
         Some(author.said.map_or(Duration::ZERO, |last| last + SEAL_GAP))
     }
 
@@ -343,7 +347,9 @@ impl Member {
         if self.seal_deadline().is_none_or(|at| self.now < at) {
             return;
         }
-        if self.author.as_ref().is_some_and(|author| !author.unsaid.is_empty()) {
+        let renewed = self.ledger.term() > 0;
+        let news = |author: &Author| !author.unsaid.is_empty() || (renewed && author.said.is_none());
+        if self.author.as_ref().is_some_and(news) {
             let full = self.ledger.sealed().spans().len() <= FULL_SEAL_SPANS;
             let seals = if full { self.all_seals() } else { self.new_seals() };
             seals.into_iter().for_each(|seal| self.say(&Message::Seal(seal)));
@@ -370,23 +376,28 @@ impl Member {
     pub(crate) fn all_seals(&mut self) -> Vec<Signed<Seal>> {
         let sealed = self.ledger.sealed();
         let Some(author) = &self.author else { return self.ledger.seals().to_vec() };
-        if author.signed.0 == sealed.len() {
-            return author.signed.1.clone();
+        if let Some((_, seals)) = author.signed.as_ref().filter(|(len, _)| *len == sealed.len()) {
+            return seals.clone();
         }
         let seals = self.sign(sealed, &author.key);
         let len = sealed.len();
         if let Some(author) = &mut self.author {
-            author.signed = (len, seals.clone());
+            author.signed = Some((len, seals.clone()));
         }
         seals
     }
 
     pub(crate) fn sign(&self, slots: &IntervalSet, key: &Keypair) -> Vec<Signed<Seal>> {
+        let term = self.ledger.term();
         let piece = |spans: &[std::ops::Range<u32>]| {
             let mut slots = IntervalSet::new();
             spans.iter().for_each(|span| slots.insert(span.clone()));
-            Signed::sign(Seal { job: self.config.job, slots }, key)
+            Signed::sign(Seal { job: self.config.job, term, slots }, key)
         };
+        if slots.is_empty() && term > 0 {
+            // That nothing is sealed is news where there was an earlier term.
+            return vec![piece(&[])];
+        }
         slots.spans().chunks(SEAL_SPANS).map(piece).collect()
     }
 

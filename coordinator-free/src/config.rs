@@ -43,6 +43,8 @@ pub struct Resume {
     /// Whether this node took part before: the author's member then holds nothing at first, as others may hold
     /// anything, and adopts what nobody turns out to hold.
     pub again: bool,
+    /// At the author: its term, that is how often it has begun anew without what it had sealed before.
+    pub term: u64,
     /// At the author: the slots of all chunks whose outputs it had agreed upon and made safe.
     pub sealed: IntervalSet,
     /// At a worker: results that it still has, and that may not be sealed.
@@ -97,6 +99,8 @@ pub struct Tuning {
     pub resend: (Duration, Duration, Duration),
     /// A worker that has not heard of the author for so long gives the job up.
     pub author_silence: Duration,
+    /// A chunk that failed where there is nobody else waits for somebody so long.
+    pub lone_failure: Duration,
     /// Members of a group: fewer join another, with so many newcomers are sent elsewhere, more fall in two.
     pub group: (usize, usize, usize),
     /// How often a member of another group tells the author how things are.
@@ -140,6 +144,7 @@ impl Default for Tuning {
             batch: (1_024, 512 << 10),
             resend: (ms(2_000), ms(10_000), ms(60_000)),
             author_silence: ms(60_000),
+            lone_failure: ms(60_000),
             group: (8, 24, 36),
             tell_gap: ms(5_000),
             duplicators: 2,

@@ -123,10 +123,10 @@ impl Member {
         let mut records: Vec<_> = others.take(MEMBERS - 1).collect();
         records.push((initials(&self.config.me), mine.body.seq));
         let banned = self.ledger.bans().len() as u16;
-        Message::Digest { sealed: self.ledger.sealed().len(), banned, records }
+        Message::Digest { term: self.ledger.term(), sealed: self.ledger.sealed().len(), banned, records }
     }
 
-    pub(crate) fn on_digest(&mut self, from: NodeId, sealed: u64, banned: u16, known: &[(Initials, u64)]) {
+    pub(crate) fn on_digest(&mut self, from: NodeId, sealed: (u64, u64), banned: u16, known: &[(Initials, u64)]) {
         let (now, gap) = (self.now, self.config.tuning.answer_gap);
         // Its answer may be far larger than the question.
         let early = |peer: &mut crate::peers::Peer| {
@@ -289,16 +289,18 @@ impl Member {
         }
     }
 
-    /// Seals that `from` lacks: all, in the author's group; of what it holds, elsewhere.
-    fn seals_for(&mut self, from: NodeId, sealed: u64) -> Vec<Signed<Seal>> {
+    /// Seals that `from` lacks, who knows of that term, and of so many in it: all, in the author's group; of what it
+    /// holds, elsewhere.
+    fn seals_for(&mut self, from: NodeId, sealed: (u64, u64)) -> Vec<Signed<Seal>> {
+        let known = (self.ledger.term(), self.ledger.sealed().len());
         if self.is_fellow(&from) {
-            let lacks = self.group.id == crate::groups::FIRST && sealed < self.ledger.sealed().len();
+            let lacks = self.group.id == crate::groups::FIRST && sealed < known;
             return if lacks { self.all_seals() } else { Vec::new() };
         }
         let Some(author) = &self.author else { return Vec::new() };
         let Some(record) = self.record_of(&from) else { return Vec::new() };
         let held = sets::union([&record.held, &record.done]).intersection(self.ledger.sealed());
-        if held.is_empty() { Vec::new() } else { self.sign(&held, &author.key) }
+        if held.is_empty() && sealed.0 == known.0 { Vec::new() } else { self.sign(&held, &author.key) }
     }
 
     pub(crate) fn on_close(&mut self, close: &Signed<Close>) -> Result<(), Rejection> {
@@ -323,7 +325,9 @@ impl Member {
         }
         self.voice.digest_at = self.now + self.config.tuning.digest_gap;
         let author = self.config.author_node;
-        if self.author.is_none() && self.group.id == crate::groups::FIRST && self.ledger.record(&author).is_none() {
+        let there = self.peers.get(&author).is_some_and(crate::peers::Peer::alive);
+        let unknown = self.author.is_none() && self.group.id == crate::groups::FIRST && there;
+        if unknown && self.ledger.record(&author).is_none() {
             return self.hello();
         }
         let alive = self.peers.iter().filter(|(node, peer)| peer.alive() && self.is_fellow(node));

@@ -41,12 +41,21 @@ pub enum Input {
         /// Whether it is safe.
         safe: bool,
     },
+    /// The result asked for with [`Output::Keep`] is here.
+    Kept {
+        /// The slot.
+        slot: u32,
+        /// The result.
+        leaf: Leaf,
+    },
     /// A connection to this peer is open.
     Up(NodeId),
     /// The last connection to this peer has closed, or it cannot be reached.
     Down(NodeId),
     /// From now on this many slots may run at once.
     Threads(u16),
+    /// The author is at this node now: it has come back elsewhere. Its word vouches for it, which the caller has checked.
+    Author(NodeId),
     /// Author only: the person takes the job back.
     Cancel,
     /// This node leaves the job: it takes no more, hands back what it has not started, and ends (with
@@ -77,6 +86,15 @@ pub enum Output {
         slot: u32,
         /// The chunk it runs.
         chunk: u32,
+        /// Who ran it and, if it is a blob, has it.
+        worker: NodeId,
+        /// The output: `Inline` or `Blob`, never `Failed`.
+        leaf: Leaf,
+    },
+    /// Keep this result of another's for the author, too, then say [`Input::Kept`].
+    Keep {
+        /// The slot.
+        slot: u32,
         /// Who ran it and, if it is a blob, has it.
         worker: NodeId,
         /// The output: `Inline` or `Blob`, never `Failed`.

@@ -45,6 +45,8 @@ pub struct Ledger {
     author: AuthorId,
     slots: u32,
     records: BTreeMap<NodeId, Signed<Record>>,
+    /// The author's term, and what is sealed in it.
+    term: u64,
     sealed: IntervalSet,
     seals: Vec<Signed<Seal>>,
     bans: BTreeMap<NodeId, Signed<Ban>>,
@@ -54,14 +56,15 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// An empty ledger.
+    /// An empty ledger, of that term of the author at least.
     #[must_use]
-    pub fn new(job: JobId, author: AuthorId, rows: Rows) -> Ledger {
+    pub fn new(job: JobId, author: AuthorId, rows: Rows, term: u64) -> Ledger {
         Ledger {
             job,
             author,
             slots: rows.slots(),
             records: BTreeMap::new(),
+            term,
             sealed: IntervalSet::new(),
             seals: Vec::new(),
             bans: BTreeMap::new(),
@@ -79,6 +82,12 @@ impl Ledger {
     #[must_use]
     pub fn record(&self, node: &NodeId) -> Option<&Record> {
         self.records.get(node).map(|signed| &signed.body)
+    }
+
+    /// The term of the author that is known.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.term
     }
 
     /// The slots that are sealed.
@@ -216,14 +225,20 @@ impl Ledger {
             return Err(Rejection::Slots);
         }
         let fresh = sets::minus(&new.body.slots, &self.sealed);
-        if fresh.is_empty() {
-            return Ok(fresh);
+        if new.body.term < self.term || (fresh.is_empty() && new.body.term == self.term) {
+            return Ok(IntervalSet::new());
         }
         if new.signer != self.author.0 {
             return Err(Rejection::Signature);
         }
         new.verify().map_err(|_| Rejection::Signature)?;
-        self.sealed = sets::union([&self.sealed, &fresh]);
+        if new.body.term > self.term {
+            // The author has lost what it had: that is nobody's now, and it will find so.
+            self.term = new.body.term;
+            self.sealed = IntervalSet::new();
+            self.seals.clear();
+        }
+        self.sealed = sets::union([&self.sealed, &new.body.slots]);
         self.seals.retain(|old| !sets::minus(&old.body.slots, &new.body.slots).is_empty());
         if self.seals.len() == SEALS {
             self.seals.remove(0);

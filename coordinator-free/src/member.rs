@@ -11,6 +11,7 @@ use crate::alive::Alive;
 use crate::author::Author;
 use crate::claim::Claim;
 use crate::config::Config;
+use crate::deposit::Deposits;
 use crate::gossip::Voice;
 use crate::groups::Group;
 use crate::io::{Input, MemberView, Output, View};
@@ -45,6 +46,7 @@ pub struct Member {
     pub(crate) alive: Alive,
     pub(crate) recover: Recover,
     pub(crate) group: Group,
+    pub(crate) deposits: Deposits,
     pub(crate) author: Option<Author>,
     /// What it has handed back, if it is leaving.
     pub(crate) leaving: Option<IntervalSet>,
@@ -75,7 +77,7 @@ impl Member {
             born: now,
             rng: ChaCha8Rng::from_seed(config.seed),
             out: VecDeque::new(),
-            ledger: Ledger::new(config.job, config.author, config.rows),
+            ledger: Ledger::new(config.job, config.author, config.rows, config.resume.term),
             peers: BTreeMap::new(),
             work: Work::new(config.rows, config.threads, &config.tuning),
             report: Reporter::new(config.job, config.engine.clone(), &config.tuning),
@@ -84,6 +86,7 @@ impl Member {
             alive: Alive::new(now),
             recover: Recover::new(now),
             group: Group::new(now),
+            deposits: Deposits::default(),
             author,
             leaving: None,
             ended: false,
@@ -145,6 +148,8 @@ impl Member {
                 self.work.set_threads(threads);
                 self.lease_moved();
             }
+            Input::Kept { slot, leaf } => self.on_kept(slot, leaf),
+            Input::Author(node) => self.author_moves(node),
             Input::Cancel => self.close(Reason::Cancelled),
             Input::Leave => self.leave(),
         }
@@ -253,7 +258,9 @@ impl Member {
             return Err(Rejection::Banned);
         }
         let now = self.now;
-        if !matches!(message, Message::Results(_)) && self.peers.get_mut(&from).is_some_and(|p| !p.may_speak(now)) {
+        if !matches!(message, Message::Results(_) | Message::Deposit(_))
+            && self.peers.get_mut(&from).is_some_and(|p| !p.may_speak(now))
+        {
             return Err(Rejection::Flood);
         }
         self.meet(from);
@@ -262,8 +269,8 @@ impl Member {
             Message::Seal(seal) => self.on_seal(&seal),
             Message::Close(close) => self.on_close(&close),
             Message::Ban(ban) => self.on_ban(&ban),
-            Message::Digest { sealed, banned, records } => {
-                self.on_digest(from, sealed, banned, &records);
+            Message::Digest { term, sealed, banned, records } => {
+                self.on_digest(from, (term, sealed), banned, &records);
                 Ok(())
             }
             Message::Ledger { seals, bans, records } => {
@@ -292,6 +299,7 @@ impl Member {
             }
             Message::Place { group, contacts } => self.on_place(from, group, &contacts),
             Message::Results(results) => self.on_results(from, &results),
+            Message::Deposit(results) => self.on_deposit(from, &results),
             Message::Counted { slots } => {
                 if from != self.config.author_node {
                     return Err(Rejection::Unasked);
@@ -346,6 +354,17 @@ impl Member {
         {
             self.end(Reason::Done, None);
         }
+    }
+
+    /// The author has come back at another node: that is shown what is here.
+    fn author_moves(&mut self, node: NodeId) {
+        if self.author.is_some() || node == self.config.me || node == self.config.author_node {
+            return;
+        }
+        self.config.author_node = node;
+        self.know(node);
+        self.report.again(self.now);
+        self.hello();
     }
 
     /// Leaves the job: what is not started is for others. The author stays, and only lends no more threads.

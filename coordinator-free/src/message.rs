@@ -72,11 +72,14 @@ pub struct Contact {
     pub members: u16,
 }
 
-/// The author's word that it has these slots' outputs. Grow-only: merging is union.
+/// The author's word that it has these slots' outputs. Merging is union among seals of one term; those of a later term
+/// replace those of earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seal {
     /// The job.
     pub job: JobId,
+    /// How often the author has begun anew without what it had sealed.
+    pub term: u64,
     /// The slots; one message may hold only some of all that are sealed.
     pub slots: IntervalSet,
 }
@@ -136,6 +139,8 @@ pub enum Message {
     Close(Signed<Close>),
     /// What the sender's ledger holds, so that the other can answer with what it lacks.
     Digest {
+        /// The term of the author that is known.
+        term: u64,
         /// Number of slots known to be sealed.
         sealed: u64,
         /// Number of members known to be banned.
@@ -209,6 +214,8 @@ pub enum Message {
     },
     /// To the author: what came out.
     Results(Results),
+    /// To a fellow, while the author is away: keep these for it, too.
+    Deposit(Results),
     /// From the author, where a chunk needs several copies: these receipts have arrived, and wait for their
     /// fellows. They need not be sent again soon.
     Counted {

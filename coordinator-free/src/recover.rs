@@ -50,7 +50,7 @@ impl Member {
         }
     }
 
-    fn holds(&self, node: &NodeId) -> bool {
+    pub(crate) fn holds(&self, node: &NodeId) -> bool {
         self.peers.get(node).is_some_and(crate::peers::Peer::holds)
     }
 
@@ -65,17 +65,27 @@ impl Member {
         let dead = self.peers.get(from).and_then(|peer| peer.dead);
         let waited = dead.map_or(Duration::ZERO, |since| self.now.saturating_sub(since));
         let before = usize::from(waited >= SECOND_HEIR);
-        let from = &from.0;
-        let others = self.peers.iter().filter(|(node, peer)| {
-            let stays = self.ledger.record(node).is_some_and(|record| record.leaving.is_none());
-            peer.holds() && peer.down.is_none() && stays && peer.load.threads > 0 && node.0 != *from
-        });
-        let mut others = others.map(|(node, _)| rendezvous(from, node)).peekable();
+        let mut others = self.heirs(from).map(|node| rendezvous(&from.0, node)).peekable();
         if self.work.threads() == 0 {
             return self.author.is_some() && others.peek().is_none();
         }
-        let mine = rendezvous(from, &me);
+        let mine = rendezvous(&from.0, &me);
         others.filter(|hash| *hash < mine).count() <= before
+    }
+
+    /// Those who may take over from `from`, but for this member.
+    fn heirs(&self, from: &NodeId) -> impl Iterator<Item = &NodeId> {
+        let may = move |node: &NodeId, peer: &crate::peers::Peer| {
+            let stays = self.ledger.record(node).is_some_and(|record| record.leaving.is_none());
+            peer.holds() && peer.down.is_none() && stays && peer.load.threads > 0 && node != from
+        };
+        self.peers.iter().filter(move |(node, peer)| may(node, peer)).map(|(node, _)| node)
+    }
+
+    /// The one that would take over from this member.
+    pub(crate) fn next_heir(&self) -> Option<NodeId> {
+        let me = self.config.me;
+        self.heirs(&me).min_by_key(|node| rendezvous(&me.0, node)).copied()
     }
 
     /// Takes over from the dead what is this member's to take.

@@ -144,9 +144,24 @@ impl Reporter {
         }
     }
 
-    /// Cuts `slots` into messages within the bounds.
+    /// Sends `slots`, and again after a while.
     fn send(&mut self, now: Duration, slots: IntervalSet, attempt: u32, key: &Keypair, out: &mut Vec<Results>) {
         let delay = self.resend.0.saturating_mul(1 << attempt.min(8)).min(self.resend.1);
+        for results in self.pack(&slots, key) {
+            self.remember(now + delay, results.receipt.body.slots.clone(), attempt);
+            out.push(results);
+        }
+    }
+
+    /// Those of `slots` that did not fail, to be kept by another, too.
+    pub(crate) fn copies(&self, slots: &IntervalSet, key: &Keypair) -> Vec<Results> {
+        let good = |slot: &u32| self.leaves.get(slot).is_some_and(|kept| !matches!(kept.leaf, Leaf::Failed(_)));
+        self.pack(&slots.iter().filter(good).collect(), key)
+    }
+
+    /// Cuts those of `slots` that are kept into messages within the bounds.
+    fn pack(&self, slots: &IntervalSet, key: &Keypair) -> Vec<Results> {
+        let mut out = Vec::new();
         let mut left = slots.iter().peekable();
         while left.peek().is_some() {
             let (mut slots, mut leaves) = (IntervalSet::new(), Vec::new());
@@ -167,11 +182,10 @@ impl Reporter {
                 continue;
             }
             let root = Receipt::root(&leaves);
-            let receipt =
-                Receipt { job: self.job, slots: slots.clone(), root, engine: self.engine.clone(), cpu_micros };
+            let receipt = Receipt { job: self.job, slots, root, engine: self.engine.clone(), cpu_micros };
             out.push(Results { receipt: Signed::sign(receipt, key), leaves });
-            self.remember(now + delay, slots, attempt);
         }
+        out
     }
 
     fn remember(&mut self, at: Duration, slots: IntervalSet, attempt: u32) {

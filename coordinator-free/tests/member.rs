@@ -399,7 +399,7 @@ fn forged_statements_change_nothing() {
         &outsider,
     );
     forged_record.signer = node(2).0;
-    let mut forged_seal = Signed::sign(Seal { job: JOB, slots: all.clone() }, &outsider);
+    let mut forged_seal = Signed::sign(Seal { job: JOB, term: 0, slots: all.clone() }, &outsider);
     let mut forged_close = Signed::sign(Close { job: JOB, reason: Reason::Done }, &outsider);
     let sent = [Message::Seal(forged_seal.clone()), Message::Close(forged_close.clone())];
     forged_seal.signer = key(100).public();
@@ -486,12 +486,12 @@ fn statement() -> impl Strategy<Value = Message> {
         (1_u8..4, 1_u64..6, slots(), slots(), 0_u32..9).prop_map(|(owner, seq, held, done, queued)| {
             Message::Record(record(owner, seq, held, done, Load { queued, ..idle(2) }))
         }),
-        slots().prop_map(|slots| Message::Seal(Signed::sign(Seal { job: JOB, slots }, &key(100)))),
+        slots().prop_map(|slots| Message::Seal(Signed::sign(Seal { job: JOB, term: 0, slots }, &key(100)))),
     ]
 }
 
 fn merged<'a>(statements: impl IntoIterator<Item = &'a Message>) -> Ledger {
-    let mut ledger = Ledger::new(JOB, AuthorId(key(100).public()), Rows { chunks: 40, copies: 1 });
+    let mut ledger = Ledger::new(JOB, AuthorId(key(100).public()), Rows { chunks: 40, copies: 1 }, 0);
     for statement in statements {
         match statement {
             Message::Record(record) => drop(ledger.merge_record(record).unwrap()),
@@ -520,8 +520,8 @@ fn utterance() -> impl Strategy<Value = (u8, Message)> {
         3 => (1_u8..6, any::<u64>(), slots(), slots(), load(), proptest::option::of(slots())).prop_map(|(owner, seq, held, done, load, leaving)| {
             Message::Record(Signed::sign(Record { job: JOB, seq, group: 0, held, done, load, leaving }, &key(owner)))
         }),
-        1 => slots().prop_map(|slots| Message::Seal(Signed::sign(Seal { job: JOB, slots }, &key(100)))),
-        1 => (any::<u64>(), any::<u64>()).prop_map(|(sealed, seq)| Message::Digest { sealed, banned: 0, records: vec![([2; 8], seq)] }),
+        1 => slots().prop_map(|slots| Message::Seal(Signed::sign(Seal { job: JOB, term: 0, slots }, &key(100)))),
+        1 => (any::<u64>(), any::<u64>()).prop_map(|(sealed, seq)| Message::Digest { term: seq % 3, sealed, banned: 0, records: vec![([2; 8], seq)] }),
         3 => (ask(), load()).prop_map(|(ask, load)| Message::Split { ask, taken: None, load }),
         3 => (ask(), slots()).prop_map(|(ask, slots)| Message::Grant { ask, slots }),
         2 => ask().prop_map(|ask| Message::Taken { ask }),

@@ -277,7 +277,7 @@ fn runs(outputs: &[Output]) -> IntervalSet {
 fn what_is_inherited_is_not_run_before_the_author_has_said_what_is_sealed() {
     let (mut heir, now, outputs) = heir_of_nine();
     assert_eq!(runs(&outputs), IntervalSet::new());
-    let seal = Seal { job: JOB, slots: (0..90).into() };
+    let seal = Seal { job: JOB, term: 0, slots: (0..90).into() };
     let seals = vec![Signed::sign(seal, &key(100))];
     let outputs = say(&mut heir, now + MS, 0, Message::Ledger { seals, bans: Vec::new(), records: Vec::new() });
     let runs = runs(&outputs);

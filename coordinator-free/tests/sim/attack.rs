@@ -52,7 +52,7 @@ fn spam(world: &mut World, node: usize) {
             let record = record(world, node, IntervalSet::new(), Load::default());
             say_to_all(world, node, &record);
         }
-        1 => say(world, node, to, &Message::Digest { sealed: 0, banned: 0, records: Vec::new() }),
+        1 => say(world, node, to, &Message::Digest { term: 0, sealed: 0, banned: 0, records: Vec::new() }),
         2 => say(world, node, to, &Message::Split { ask, taken: None, load }),
         _ => say(world, node, to, &Message::Ledger { seals: Vec::new(), bans: Vec::new(), records: Vec::new() }),
     }
@@ -81,7 +81,7 @@ pub fn forge(world: &mut World) {
     let other = (victim + 1) % world.nodes.len();
     let all: IntervalSet = (0..world.scenario.rows.slots()).into();
     let job = world.job;
-    let seal = Seal { job, slots: all.clone() };
+    let seal = Seal { job, term: 7, slots: all.clone() };
     let close = Close { job, reason: Reason::Done };
     let author = world.author.public();
     let (from, message) = match world.rng.below(8) {

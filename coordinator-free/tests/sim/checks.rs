@@ -13,13 +13,15 @@ pub struct Checks {
     pub violation: Option<String>,
     /// Who really ran what.
     ran: BTreeMap<u32, BTreeSet<usize>>,
+    /// Chunks that are sealed in the author's present term, and all slots of them.
     sealed: BTreeSet<u32>,
-    /// All slots of sealed chunks.
     slots: IntervalSet,
+    /// All slots of what was sealed in each earlier term.
+    former: Vec<IntervalSet>,
     /// Whose output of a chunk the author has made safe, where it is the right one.
     safe: BTreeSet<(u32, usize)>,
     /// What each replica had sealed when it was last looked at.
-    seen: BTreeMap<usize, IntervalSet>,
+    seen: BTreeMap<usize, (u64, IntervalSet)>,
     /// Outputs dropped by a node before they were sealed: it must be ending.
     dropped: Option<(usize, IntervalSet)>,
 }
@@ -32,6 +34,7 @@ impl Checks {
             ran: BTreeMap::new(),
             sealed: BTreeSet::new(),
             slots: IntervalSet::new(),
+            former: Vec::new(),
             safe: BTreeSet::new(),
             seen: BTreeMap::new(),
             dropped: None,
@@ -58,7 +61,9 @@ impl Checks {
 
     /// A node drops outputs.
     pub fn released(&mut self, node: usize, slots: &IntervalSet) {
-        let early = slots.difference(&self.slots);
+        // Who has not heard of a new term may hear of seals of an earlier one.
+        let mut early = slots.difference(&self.slots);
+        self.former.iter().for_each(|former| early = early.difference(former));
         if !early.is_empty() {
             self.dropped.get_or_insert_with(|| (node, IntervalSet::new())).1.union(&early);
         }
@@ -67,6 +72,18 @@ impl Checks {
     /// The job has ended for a node: now it may drop what it likes.
     pub fn ends(&mut self, node: usize) {
         self.dropped.take_if(|(who, _)| *who == node);
+    }
+
+    /// The author's term.
+    pub fn term(&self) -> u64 {
+        self.former.len() as u64
+    }
+
+    /// The author begins anew, without what it had sealed.
+    pub fn new_term(&mut self) {
+        self.former.push(std::mem::take(&mut self.slots));
+        self.sealed.clear();
+        self.safe.clear();
     }
 
     /// All slots of sealed chunks.
@@ -121,18 +138,27 @@ impl Checks {
 
     /// No replica believes sealed what the author has not sealed, and none keeps more than it may.
     pub fn replica(&mut self, number: usize, member: &Member) {
-        let beyond = member.sealed().difference(&self.slots);
+        let term = member.ledger().term();
+        let Some(slots) = self.former.iter().chain([&self.slots]).nth(term as usize) else {
+            return self.fail(format!("node {number} knows of term {term}, which has not come"));
+        };
+        let beyond = member.sealed().difference(slots);
         if !beyond.is_empty() {
             self.fail(format!("node {number} has {beyond:?} sealed, the author has not"));
         }
         if number == 0 && !self.slots.difference(member.sealed()).is_empty() {
             self.fail("the author has forgotten what it has sealed".into());
         }
-        let lost = self.seen.get(&number).map(|seen| seen.difference(member.sealed()));
-        if let Some(lost) = lost.filter(|lost| !lost.is_empty()) {
-            self.fail(format!("node {number} has forgotten that {lost:?} are sealed"));
+        match self.seen.insert(number, (term, member.sealed().clone())) {
+            Some((later, _)) if later > term => {
+                self.fail(format!("node {number} is back in term {term}, it knew of {later}"));
+            }
+            Some((same, seen)) if same == term && !seen.difference(member.sealed()).is_empty() => {
+                let lost = seen.difference(member.sealed());
+                self.fail(format!("node {number} has forgotten that {lost:?} are sealed"));
+            }
+            _ => {}
         }
-        self.seen.insert(number, member.sealed().clone());
         self.bounded(number, member);
     }
 

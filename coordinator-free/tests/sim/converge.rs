@@ -128,6 +128,9 @@ impl World {
 
     /// What `member` does not know of `other`, or knows otherwise.
     fn differ(&self, number: usize, member: &Member, other: usize, theirs: &Member) -> Option<String> {
+        if theirs.ledger().term() != member.ledger().term() {
+            return Some(format!("node {number} does not know of the author's term, or node {other} does not"));
+        }
         // Elsewhere one is told only what becomes of what one holds.
         let all = theirs.sealed().difference(member.sealed());
         let all = all.difference(&self.sealed_lately());

@@ -72,6 +72,23 @@ impl World {
                 let peer = self.nodes[peer].id;
                 self.feed(at, Input::Up(peer));
             }
+            Event::Kept { node, life, .. } if life != self.nodes[node].starts => {}
+            Event::Kept { node, slot, worker, leaf, .. } => {
+                let there = self.nodes[worker].member.is_some() && self.nodes[worker].kept.contains_key(&slot);
+                if there || matches!(leaf, Leaf::Inline(_)) {
+                    self.count("deposit");
+                    self.nodes[node].kept.insert(slot, leaf.clone());
+                    self.checks.ran(node, slot, self.scenario.rows.chunk(slot));
+                    self.feed(node, Input::Kept { slot, leaf });
+                }
+            }
+            Event::Moved { at } if self.links.blocked(0, at).is_some() => {
+                self.queue.at(self.now + RECONNECT, Event::Moved { at });
+            }
+            Event::Moved { at } => {
+                let author = self.nodes[0].id;
+                self.feed(at, Input::Author(author));
+            }
             Event::Fault(fault) => self.suffer(fault),
             Event::Attack { node } => attack::attack(self, node),
             Event::Look => self.look(),
@@ -155,12 +172,20 @@ impl World {
                 self.start(number);
             }
             Output::Collect { slot, worker, leaf, .. } => {
-                let worker = self.number(&worker).expect("a worker is a node");
+                let Some(worker) = self.number(&worker) else {
+                    // It was the author's former node.
+                    return self.feed(number, Input::Collected { slot, worker, safe: false });
+                };
                 let at = match &leaf {
                     Leaf::Blob(_) => self.now + 2 * self.links.latency(&mut self.rng, 0, worker),
                     _ => self.now,
                 };
                 self.queue.at(at, Event::Collected { slot, worker, leaf, life: self.nodes[0].starts });
+            }
+            Output::Keep { slot, worker, leaf } => {
+                let Some(worker) = self.number(&worker) else { return };
+                let at = self.now + 2 * self.links.latency(&mut self.rng, number, worker);
+                self.queue.at(at, Event::Kept { node: number, life: self.nodes[number].starts, slot, worker, leaf });
             }
             Output::Release(slots) => {
                 for slot in slots.iter() {
@@ -222,7 +247,7 @@ impl World {
         if from == to {
             return;
         }
-        let of_work = matches!(message, Message::Results(_) | Message::Refused { .. });
+        let of_work = matches!(message, Message::Results(_) | Message::Deposit(_) | Message::Refused { .. });
         if !of_work && self.nodes[from].member.is_some() {
             // What is said of each result is bounded by the work.
             self.nodes[from].meter.sent(self.now, bytes.len());

@@ -39,6 +39,18 @@ pub enum Event {
         at: usize,
         peer: usize,
     },
+    /// What another ran has been fetched by one that is to keep it, too, or could not be.
+    Kept {
+        node: usize,
+        life: u64,
+        slot: u32,
+        worker: usize,
+        leaf: essaim_jobs::Leaf,
+    },
+    /// A node hears that the author has come back elsewhere.
+    Moved {
+        at: usize,
+    },
     Fault(Fault),
     /// An attacker does its worst once more.
     Attack {

@@ -38,6 +38,8 @@ pub const MENU: &[Kind] = &[
     Kind { name: "restart", chance: 0.3, survived: true, mild: false, fires: &["restart without disk"], plan: restart },
     Kind { name: "restart-disk", chance: 0.2, survived: true, mild: false, fires: &["restart with disk"], plan: restart_disk },
     Kind { name: "author-restart", chance: 0.15, survived: true, mild: false, fires: &["author restart"], plan: author_restart },
+    Kind { name: "author-moves", chance: 0.12, survived: true, mild: false, fires: &["author moves"], plan: author_moves },
+    Kind { name: "detached", chance: 0.08, survived: true, mild: false, fires: &["deposit"], plan: detached },
     Kind { name: "half-dies", chance: 0.08, survived: true, mild: false, fires: &["crash"], plan: half_dies },
     Kind { name: "slow", chance: 0.3, survived: true, mild: true, fires: &["slow peer"], plan: slow },
     Kind { name: "slowdown", chance: 0.2, survived: true, mild: false, fires: &["slowdown"], plan: slowdown },
@@ -195,6 +197,30 @@ fn author_restart(world: &mut Scenario, rng: &mut Rng) -> bool {
         world.fault(at, Fault::Crash { node: 0, disk: true });
         world.fault(back, Fault::Join(0));
     }
+    true
+}
+
+/// The author's machine is gone, and the author back at another, with nothing but its key.
+fn author_moves(world: &mut Scenario, rng: &mut Rng) -> bool {
+    let at = world.early(rng);
+    let back = world.later(rng, at);
+    world.fault(at, Fault::Crash { node: 0, disk: false });
+    world.fault(back, Fault::Join(0));
+    true
+}
+
+/// The author is away for long, workers die meanwhile, and it comes back, with its disk or without.
+fn detached(world: &mut Scenario, rng: &mut Rng) -> bool {
+    let at = world.early(rng);
+    world.heal += Duration::from_secs_f64(rng.between(8.0, 25.0));
+    for _ in 0..rng.below(3) {
+        let Some(node) = world.victim(rng) else { break };
+        let died = at + (world.heal - at).mul_f64(rng.between(0.5, 1.0));
+        world.fault(died, Fault::Crash { node, disk: false });
+    }
+    let disk = rng.chance(0.5);
+    world.fault(at, Fault::Crash { node: 0, disk });
+    world.fault(world.heal, Fault::Join(0));
     true
 }
 

@@ -187,6 +187,7 @@ fn kind(message: &Message) -> &'static str {
         Message::Contacts { .. } => "contacts",
         Message::Place { .. } => "place",
         Message::Results(_) => "results",
+        Message::Deposit(_) => "deposit",
         Message::Counted { .. } => "counted",
         Message::Refused { .. } => "refused",
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coordinator_free::{Config, Input, Member, Resume, Tuning};
-use essaim_jobs::AuthorId;
+use essaim_jobs::{AuthorId, Keypair};
 
 use crate::attack;
 use crate::diary::End;
@@ -109,6 +109,9 @@ impl World {
         if self.nodes[number].member.is_some() || self.nodes[0].ended.is_some() {
             return;
         }
+        if number == 0 && self.nodes[0].starts > 0 && !self.nodes[0].disk {
+            self.author_moves();
+        }
         let author_node = self.nodes[0].id;
         let node = &mut self.nodes[number];
         match node.nature {
@@ -120,6 +123,7 @@ impl World {
         node.starts += 1;
         if node.starts > 1 {
             let name = match node.disk && !node.kept.is_empty() {
+                _ if number == 0 && !node.disk => "author moves",
                 _ if number == 0 => "author restart",
                 true => "restart with disk",
                 false => "restart without disk",
@@ -142,6 +146,7 @@ impl World {
         }
         if number == 0 {
             resume.sealed = self.checks.sealed_slots().clone();
+            resume.term = self.checks.term();
         }
         let config = Config {
             job: self.job,
@@ -171,6 +176,23 @@ impl World {
             }
         }
         self.drain(number);
+    }
+
+    /// The author is at another node from now on, which has its key and nothing else.
+    fn author_moves(&mut self) {
+        let sealed = self.checks.sealed_slots().iter().map(|slot| self.cost(self.scenario.rows.chunk(slot)));
+        self.excuses.lost += sealed.sum::<f64>();
+        self.checks.new_term();
+        self.sealed_at.clear();
+        let mut seed = [3; 32];
+        seed[..8].copy_from_slice(&self.seed.to_le_bytes());
+        seed[8..16].copy_from_slice(&self.nodes[0].starts.to_le_bytes());
+        self.rename(0, Keypair::from_seed(&seed));
+        for at in 1..self.nodes.len() {
+            let heard =
+                self.now + self.links.latency(&mut self.rng, 0, at) + Duration::from_millis(self.rng.below(2_000));
+            self.queue.at(heard, Event::Moved { at });
+        }
     }
 
     /// Whether there is a connection: in a small world between all, in a large one between those who have spoken.

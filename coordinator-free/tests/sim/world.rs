@@ -348,6 +348,15 @@ impl World {
         self.diary.runs.push(Run { node, slot, began, ended: self.now, end });
     }
 
+    /// A node is another one from now on.
+    pub fn rename(&mut self, number: usize, key: Keypair) {
+        let node = &mut self.nodes[number];
+        self.ids.remove(&node.id);
+        node.id = NodeId(key.public());
+        node.key = key;
+        self.ids.insert(node.id, number);
+    }
+
     /// Which node this is.
     pub fn number(&self, id: &NodeId) -> Option<usize> {
         self.ids.get(id).copied()

@@ -1,5 +1,6 @@
 //! All plants, by the part that they break.
 
+mod away;
 mod judges;
 mod lease;
 mod ledger;
@@ -16,6 +17,7 @@ pub fn all() -> Vec<Plant> {
         ledger::plants(),
         lease::plants(),
         recover::plants(),
+        away::plants(),
         trust::plants(),
         talk::plants(),
         judges::plants(),
