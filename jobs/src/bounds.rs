@@ -28,6 +28,8 @@ pub const INLINE_INPUT: usize = 256;
 pub const INLINE_OUTPUT: usize = 1_024;
 /// Copies of a chunk that a job may ask for.
 pub const COPIES: u8 = 8;
+/// Seconds for which a job is kept while its author is away: thirty days.
+pub const KEEP_SECONDS: u32 = 30 * 24 * 3_600;
 /// Bytes of an encoded manifest.
 pub const MANIFEST_BYTES: usize = 65_536;
 /// Bytes of one blob: a program, a chunk's input, an output, a page.

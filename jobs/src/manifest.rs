@@ -75,6 +75,12 @@ pub struct Manifest {
     pub strict: bool,
     /// How many different peers run each chunk, 1 to [`bounds::COPIES`].
     pub copies: u8,
+    /// For the author: how often a chunk that failed is tried again.
+    pub retries: u32,
+    /// For the author: whether the program folds the outputs.
+    pub folds: bool,
+    /// How long the job's peers keep it while its author is away, seconds, at most [`bounds::KEEP_SECONDS`].
+    pub keep_seconds: u32,
     /// Who submits.
     pub author: AuthorId,
     /// When, milliseconds since 1970 by the author's clock; for people only.
@@ -125,6 +131,7 @@ impl Manifest {
             ("copies", (1..=bounds::COPIES).contains(&self.copies)),
             ("blob length", self.blobs().all(|blob| blob.len <= bounds::BLOB_BYTES)),
             ("data names", check_names(self.data.iter().map(|mount| mount.name.as_str())).is_ok()),
+            ("time it is kept", self.keep_seconds <= bounds::KEEP_SECONDS),
             ("memory limit", self.limits.memory_bytes <= 4 << 30),
             ("output limit", self.limits.output_bytes <= bounds::BLOB_BYTES),
             ("time limit", (1..=7 * 24 * 3_600_000).contains(&self.limits.millis)),

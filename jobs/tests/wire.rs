@@ -85,12 +85,13 @@ prop_compose! {
         name in text(), program in blob(), argv in prop::collection::vec(text(), 0..4),
         env in prop::collection::vec((text(), text()), 0..3), data in prop::collection::vec(blob(), 0..3),
         chunks in 1_u32..10_000, page in blob(), copies in 1..=bounds::COPIES, millis in 1_u64..100_000, fuel: Option<u64>, strict: bool, nonce: u64,
+        retries: u32, folds: bool, keep_seconds in 0..bounds::KEEP_SECONDS,
     ) -> Manifest {
         Manifest {
             version: VERSION, name, program, argv, env,
             data: (0_u8..).zip(data).map(|(number, blob)| Mount { name: format!("data/{number}").try_into().unwrap(), blob }).collect(),
             chunks, pages: vec![page; (chunks as usize).div_ceil(bounds::PAGE_CHUNKS)],
-            limits: Limits { millis, fuel, ..Limits::default() }, strict, copies,
+            limits: Limits { millis, fuel, ..Limits::default() }, strict, copies, retries, folds, keep_seconds,
             author: AuthorId(key().public()), created_ms: nonce / 2, nonce,
         }
     }
@@ -246,6 +247,9 @@ fn a_manifest_out_of_bounds_says_which_field() {
         limits: Limits::default(),
         strict: false,
         copies: 1,
+        retries: 0,
+        folds: false,
+        keep_seconds: 0,
         author: AuthorId(key().public()),
         created_ms: 0,
         nonce: 0,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use essaim_jobs::bounds;
 use libp2p::Multiaddr;
 
 use super::config::Config;
@@ -164,12 +165,16 @@ impl From<WhenArg> for When {
 
 /// Go on with a job after Ctrl-C, a crash or a full disk, and get its output from the beginning.
 ///
-/// What had come back before is on this machine's disk and is not run again.
+/// What had come back before is on this machine's disk and is not run again. A job that was left on another machine is
+/// asked for in the swarm: its peers have kept it, for whoever has its author's key.
 #[derive(Debug, Args)]
 pub struct Attach {
     /// Its name, as `essaim jobs` lists it, or the beginning of it
     #[arg(value_name = "JOB")]
     pub job: String,
+    /// The author's key, for a job that was submitted on another machine: the file author.key of the home there
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
     /// How many cores of this machine work, too; 0 for none [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1024))]
     pub cpus: Option<u16>,
@@ -204,7 +209,7 @@ Examples:
   essaim run model.wasm ::: a b ::: 1 2          four chunks: a1, a2, b1 and b2, parted by a TAB
   essaim run grep.wasm corpus.txt -- -i honey    what follows -- are the program's arguments
 
-Ctrl-C leaves the job: `essaim attach` goes on with it, also after a crash. Twice, it ends the job.
+Ctrl-C leaves the job to its peers: `essaim attach` gets the rest, also after a crash. Twice, it ends the job.
 
 Exit status: 0 if every chunk came back; 1 if not; 2 for a wrong use; 130 after Ctrl-C."
 )]
@@ -257,6 +262,12 @@ pub struct Run {
     /// Print the chunks' outputs as they are, even if the program can fold them
     #[arg(long)]
     pub no_reduce: bool,
+    /// Leave the job to its peers at once, and print its name: `essaim attach` gets the output, from any machine
+    #[arg(long)]
+    pub detach: bool,
+    /// How long its peers keep it while nobody is attached
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = keep)]
+    pub keep: Duration,
     /// Say what would be run, and do not run it
     #[arg(long)]
     pub dry_run: bool,
@@ -347,6 +358,12 @@ fn swarm(text: &str) -> Result<SwarmName, String> {
 
 fn hours(text: &str) -> Result<HourRange, String> {
     text.parse().map_err(|error: HoursError| hinted(&error, error.hint()))
+}
+
+fn keep(text: &str) -> Result<Duration, String> {
+    let keep = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let most = Duration::from_secs(bounds::KEEP_SECONDS.into());
+    if keep > most { Err("peers keep a job for 30 days at most".to_owned()) } else { Ok(keep) }
 }
 
 fn hinted(error: &dyn Display, hint: impl Display) -> String {

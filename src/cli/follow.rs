@@ -1,5 +1,6 @@
 //! Follows a job of one's own to its end: shows how it goes, presents what comes out, and sums up.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,13 @@ use super::present::{Fold, Unwritten, present};
 use super::progress::Show;
 use super::say::{count, say};
 use crate::control::{Asked, Wish, Wishes};
-use crate::peer::{End, Job, Peer};
+use crate::peer::{End, Job, Peer, Progress};
 
 /// How often the bar is renewed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long a job that is to be left waits for the first peer.
+const PEERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// A job that is followed.
 pub struct Followed {
@@ -144,6 +148,11 @@ async fn follow(
                     peer.cancel(job.id).await;
                 } else {
                     interrupted = true;
+                    let words = format!(
+                        "essaim: leaving job {} to its peers, with all that they need; Ctrl-C once more ends it",
+                        job.id.short()
+                    );
+                    show.say(&words, "leaving", json!({ "job": job.id.to_string() }));
                     peer.detach(job.id).await;
                 }
             }
@@ -173,10 +182,101 @@ fn left(end: &End, job: &Job) -> Fail {
         Some(trouble) => later(trouble.clone(), job),
         None => {
             let (sealed, chunks) = (end.progress.sealed, count(u64::from(end.progress.chunks), "chunk"));
-            let hint = format!("`essaim attach {id}` goes on, `essaim cancel {id}` ends it");
-            Fail::new(format!("detached from job {id}: {sealed} of {chunks} are here"), hint).with_status(130)
+            let hint = format!("`essaim attach {id}` gets the rest, `essaim cancel {id}` ends it{}", elsewhere(end));
+            let message = format!("detached from job {id}: {sealed} of {chunks} are here; {}", kept_by(end));
+            Fail::new(message, hint).with_status(130)
         }
     }
+}
+
+/// What becomes of a job that this node has left.
+fn kept_by(end: &End) -> String {
+    match end.handed {
+        None => "no peer works on it: it stands still until you attach".into(),
+        Some(handed) if handed.lonely > 0 => format!(
+            "its peers go on with what they have: {} could be given to one of them at most",
+            count(handed.lonely, "blob")
+        ),
+        Some(handed) => {
+            format!("its peers go on, and keep {} for it", bytesize::ByteSize(handed.bytes).display().iec())
+        }
+    }
+}
+
+/// How it is attached from another machine.
+fn elsewhere(end: &End) -> &'static str {
+    let rest = "\non another machine: `essaim attach --key FILE`, with the file author.key of this home";
+    end.handed.map_or("", |_| rest)
+}
+
+/// Leaves a job to its peers as soon as some work on it, and prints its name on standard output.
+///
+/// # Errors
+/// Nobody does.
+pub async fn leave(global: &Global, peer: Peer, mut wishes: Wishes, followed: Followed) -> Result<(), Fail> {
+    let Followed { mut job, .. } = followed;
+    let me = peer.net().node();
+    let workers = |progress: &Progress| {
+        let members = progress.view.iter().flat_map(|view| &view.members);
+        members.filter(|member| member.node != me && member.alive).count()
+    };
+    let mut progress = job.progress.clone();
+    let (mut some, mut ended) = (false, None);
+    let by = tokio::time::Instant::now() + PEERS_WITHIN;
+    loop {
+        tokio::select! {
+            changed = progress.changed(), if !some => {
+                if changed.is_ok() && workers(&progress.borrow_and_update()) > 0 {
+                    some = true;
+                    peer.detach(job.id).await;
+                }
+            }
+            // What happens meanwhile is asked of those who attach.
+            Some(_) = job.notices.recv() => {}
+            Some(Asked { wish, answer }) = wishes.next() => {
+                let _ = answer.send(answer_to(wish, &peer, &job).await);
+            }
+            () = tokio::time::sleep_until(by), if !some => break,
+            end = &mut job.ended => {
+                ended = end.ok();
+                break;
+            }
+            _ = tokio::signal::ctrl_c() => break,
+        }
+    }
+    wishes.close().await;
+    let id = job.id;
+    let done = match ended {
+        None => {
+            let hint =
+                format!("`essaim join` on another machine lends one; `essaim attach {}` runs it here", id.short());
+            Err(Fail::new(format!("no peer works on job {}: it stands still", id.short()), hint))
+        }
+        Some(end) if end.reason.is_some() => {
+            let hint = format!("`essaim results {}` prints its output", id.short());
+            say(global, format!("essaim: job {} has ended already\n  hint: {hint}", id.short()), "ended", json!({}));
+            Ok(())
+        }
+        Some(end) => {
+            let hint = format!("`essaim attach {}` gets the output{}", id.short(), elsewhere(&end));
+            let words = format!(
+                "essaim: detached from job {}; {}\n  hint: {}",
+                id.short(),
+                kept_by(&end),
+                hint.replace('\n', "\n        ")
+            );
+            let handed = end.handed.unwrap_or_default();
+            let fields = json!({
+                "job": id.to_string(), "blobs": handed.blobs, "bytes": handed.bytes, "lonely": handed.lonely,
+            });
+            say(global, words, "detached", fields);
+            Ok(())
+        }
+    };
+    peer.shutdown().await;
+    // For a script; where nobody reads it is said above, too.
+    let _ = writeln!(std::io::stdout(), "{id}");
+    done
 }
 
 /// It can go on when there is room.

@@ -88,18 +88,35 @@ pub async fn list(global: &Global) -> Result<(), Fail> {
 /// As of a run.
 pub async fn attach(global: &Global, attach: &Attach) -> Result<(), Fail> {
     let began = Instant::now();
-    let (home, saved) = find(global, &attach.job).await?;
-    let fold = tokio::task::block_in_place(|| folding(&saved))?;
     let cpus = attach.cpus.unwrap_or_else(all_cpus);
-    let wishes = join::listen(home.dir())?;
-    let peer = join::start(global, home, attach.sandbox, Terms::always(cpus, half_memory())).await?;
+    let start = |home| join::start(global, home, attach.sandbox, Terms::always(cpus, half_memory()));
+    let (peer, wishes, saved) = match find(global, &attach.job).await {
+        Ok((home, saved)) => {
+            let wishes = join::listen(home.dir())?;
+            (start(home).await?, wishes, saved)
+        }
+        Err(Missing::Unknown(_)) => {
+            // It may have been submitted elsewhere.
+            let key = attach.key.as_deref().map(key).transpose()?;
+            let home = join::home(global)?;
+            let wishes = join::listen(home.dir())?;
+            let peer = start(home).await?;
+            let words = format!("essaim: asking the swarm for job {}", attach.job);
+            say(global, words, "asking", json!({ "job": attach.job }));
+            let saved = peer.adopt(&attach.job.to_ascii_lowercase(), key).await.map_err(|e| Fail::of(&e, e.hint()))?;
+            (peer, wishes, saved)
+        }
+        Err(missing) => return Err(missing.into()),
+    };
+    let fold = tokio::task::block_in_place(|| folding(&saved))?;
     let job = peer.attach(saved).await.map_err(|e| Fail::of(&e, e.hint()))?;
     let manifest = &job.manifest;
     let here = u64::from(job.progress.borrow().sealed);
     let words =
         format!("essaim: {}: {here} of {} here", manifest.name.as_str(), count(manifest.chunks.into(), "chunk"));
     say(global, words, "attached", describe(job.id, manifest, here as u32));
-    follow::to_the_end(global, peer, wishes, Followed { job, fold, lends: cpus > 0, began }).await
+    let followed = Followed { job, fold, lends: cpus > 0, began };
+    follow::to_the_end(global, peer, wishes, followed).await
 }
 
 /// Prints the outputs that are here, without asking anybody.
@@ -197,7 +214,7 @@ async fn heard(job: &mut Job, me: essaim_jobs::NodeId) -> usize {
 
 /// The program of a job that folds its outputs, compiled; blocks.
 fn folding(saved: &Saved) -> Result<Option<Program>, Fail> {
-    if !saved.row().folds {
+    if !saved.row().manifest.body.folds {
         return Ok(None);
     }
     let mode = Mode { metered: false, strict: saved.row().manifest.body.strict };
@@ -261,6 +278,8 @@ enum Missing {
         home: PathBuf,
         id: JobId,
     },
+    /// It is not of this machine.
+    Unknown(Fail),
     Fail(Fail),
 }
 
@@ -277,7 +296,7 @@ impl From<Missing> for Fail {
                 let message = format!("job {} is followed by a node that runs in {}", id.short(), home.display());
                 Fail::new(message, "end that with Ctrl-C first: the job goes on")
             }
-            Missing::Fail(fail) => fail,
+            Missing::Unknown(fail) | Missing::Fail(fail) => fail,
         }
     }
 }
@@ -296,7 +315,7 @@ async fn find(global: &Global, prefix: &str) -> Result<(Home, Saved), Missing> {
     let job = match found.as_slice() {
         [] => {
             let hint = "`essaim jobs` lists those of this user; with --home DIR, those in that folder";
-            return Err(Fail::new(format!("there is no job {prefix}"), hint).into());
+            return Err(Missing::Unknown(Fail::new(format!("there is no job {prefix}"), hint)));
         }
         [job] => job,
         _ => return Err(Fail::new(format!("several jobs begin with {prefix}"), "give more digits").into()),
@@ -315,6 +334,13 @@ async fn find(global: &Global, prefix: &str) -> Result<(Home, Saved), Missing> {
     let saved =
         saved.ok_or_else(|| Fail::new(format!("job {prefix} has just ended"), "`essaim jobs` lists the others"))?;
     Ok((home, saved))
+}
+
+/// The seed of an author's key, from the file that another home keeps it in.
+fn key(path: &Path) -> Result<[u8; 32], Fail> {
+    let hint = "it is the file author.key in the home from which the job was submitted";
+    let bytes = std::fs::read(path).map_err(|e| Fail::new(format!("cannot read {}: {e}", path.display()), hint))?;
+    bytes.try_into().map_err(|_| Fail::new(format!("{} is not a key of essaim", path.display()), hint))
 }
 
 /// How long ago, in words.

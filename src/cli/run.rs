@@ -67,12 +67,18 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         copies: run.copies,
         retries: run.retries,
         folds,
+        keep: run.keep,
     };
     let job = peer.submit(work).await.map_err(|e| Fail::of(&e, e.hint()))?;
     let fields = json!({ "job": job.id.to_string(), "name": program.name, "chunks": chunks, "bytes": bytes });
     say(global, format!("essaim: {what}"), "submitted", fields);
     let fold = folds.then_some(program.compiled);
-    follow::to_the_end(global, peer, wishes, Followed { job, fold, lends: cpus > 0, began }).await
+    let followed = Followed { job, fold, lends: cpus > 0, began };
+    if run.detach {
+        follow::leave(global, peer, wishes, followed).await
+    } else {
+        follow::to_the_end(global, peer, wishes, followed).await
+    }
 }
 
 /// Writes down what the job takes: the draft, how its input was cut, in words, and its data; blocks.

@@ -5,72 +5,19 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
-use essaim_jobs::{BlobRef, ChunkInput, Manifest, NodeId, Page, Rows, bounds, decode};
+use essaim_jobs::{ChunkInput, Manifest, Page, Rows, bounds, decode};
 use essaim_worker::{Chunk, Request, Role, Workers};
 use futures::{StreamExt, stream};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
-use crate::net;
-use crate::store::Blobs;
+use super::source::Source;
 
 /// Inputs fetched at once for one job.
 const FETCHES: usize = 8;
 /// Chunks handed to the pool at once.
 const BATCH: usize = 256;
-/// Tries to fetch one blob, and the pause after the first failure; it doubles each time.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// Fetches blobs by name: from this node's store, else from the node that announced them.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// Where to look first.
-    pub blobs: Arc<Blobs>,
-    /// How to reach others.
-    pub net: net::Handle,
-    /// Who has them.
-    pub from: NodeId,
-}
-
-impl Source {
-    /// The bytes that `name` names.
-    ///
-    /// # Errors
-    /// What stood in the way of the last try, in words.
-    pub async fn fetch(&self, name: BlobRef) -> Result<Bytes, String> {
-        if let Some(blob) = self.blobs.find(&name.id) {
-            return read(name, blob).await;
-        }
-        let mut pause = PAUSE;
-        let mut tries = 0;
-        loop {
-            match self.net.fetch(self.from, name).await {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) => {
-                    tries += 1;
-                    if tries == TRIES {
-                        return Err(format!("cannot fetch a blob from {}: {error}", self.from.short()));
-                    }
-                }
-            }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
-        }
-    }
-}
-
-/// Reads a blob of this node; an author's own file may have changed under it.
-async fn read(name: BlobRef, blob: crate::blob::Blob) -> Result<Bytes, String> {
-    let bytes = tokio::task::spawn_blocking(move || blob.read(0, name.len as usize))
-        .await
-        .map_err(|e| e.to_string())?
-        .map_err(|e| format!("cannot read an input: {e}"))?;
-    if name.names(&bytes) { Ok(bytes) } else { Err("an input file has changed since the job was submitted".into()) }
-}
-
 /// The feeding end of one job.
 #[derive(Debug)]
 pub struct Feed {

@@ -9,9 +9,13 @@ use coordinator_free::{Member, Message, Notice, Resume};
 use essaim_jobs::{BlobId, JobId, Keypair, Manifest, NodeId, Rows, Signed, decode};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use tokio::time::Instant;
+
 use super::feed::Feed;
+use super::handover::{Answer, Handed};
 use super::provisions::Provisions;
-use super::wire::{ANNOUNCEMENT_BYTES, Announcement};
+use super::source::Holders;
+use super::wire::{ANNOUNCEMENT_BYTES, Announcement, Place};
 use super::{End, Progress, Traffic, since_1970};
 use crate::net::{Topic, Verdict};
 use crate::store::{Inputs, Outputs};
@@ -26,8 +30,20 @@ pub struct JobState {
     pub manifest: Arc<Manifest>,
     pub member: Member,
     pub feed: Feed,
+    /// Where its author is, by its latest word; and what that word is, if it is another node's.
+    pub place: Place,
+    pub announcement: Option<Announcement>,
+    /// When it was last announced, by anyone.
+    pub announced: Instant,
+    /// When the author was last known to be there.
+    pub author_heard: Instant,
+    /// Who may have its blobs.
+    pub holders: watch::Sender<Holders>,
     /// The outputs that are kept here for the author to fetch, by slot.
     pub kept: HashMap<u32, BlobId>,
+    /// What the author has given to be kept while it is away; and whether more is being fetched.
+    pub custody: Vec<BlobId>,
+    pub keeping: bool,
     pub traffic: Traffic,
     /// Whether the program is compiled here, so that threads can be given.
     pub ready: bool,
@@ -40,7 +56,8 @@ pub struct JobState {
 pub struct Own {
     pub manifest: Signed<Manifest>,
     pub key: Keypair,
-    pub retries: u32,
+    /// How often its author has begun anew without what it had sealed.
+    pub term: u64,
     /// Whether it was opened before, by this node or another.
     pub again: bool,
     pub provisions: Provisions,
@@ -55,11 +72,16 @@ pub struct Own {
 pub struct AuthorSide {
     pub manifest: Signed<Manifest>,
     pub key: Keypair,
-    pub retries: u32,
+    pub term: u64,
     /// Whether it was opened before.
     again: bool,
     /// Announcements made.
     pub seq: u64,
+    /// What was sealed, as its peers keep it: once it is handed over.
+    pub handed: Option<Handed>,
+    /// Where the answers of those go to whom it is being handed over.
+    pub handing: Option<mpsc::Sender<Answer>>,
+    pub inputs: Arc<Inputs>,
     pub outputs: Arc<Outputs>,
     pub notices: mpsc::Sender<Notice>,
     pub progress: watch::Sender<Progress>,
@@ -76,12 +98,15 @@ impl AuthorSide {
         AuthorSide {
             manifest: own.manifest,
             key: own.key,
-            retries: own.retries,
+            term: own.term,
             again: own.again,
+            handed: None,
+            handing: None,
+            inputs: own.inputs,
             // A later life says later words.
             seq: since_1970().as_micros() as u64,
             sealed: own.outputs.by().values().sum(),
-            by: own.outputs.by().clone(),
+            by: own.outputs.by(),
             outputs: own.outputs,
             notices: own.notices,
             progress: own.progress,
@@ -96,6 +121,7 @@ impl AuthorSide {
         let sealed = self.outputs.sealed();
         Resume {
             again: self.again,
+            term: self.term,
             sealed: sealed.iter().flat_map(|chunk| rows.slots_of(chunk)).collect(),
             results: Vec::new(),
         }

@@ -6,15 +6,18 @@
 
 mod feed;
 mod governor;
+mod handover;
 mod hive;
 mod hours;
 mod job;
 mod power;
 mod provisions;
 mod reports;
+mod source;
 pub mod wire;
 
 pub use governor::{Terms, When, Why};
+pub use handover::Handed;
 pub use hours::{HourRange, Hours, HoursError};
 pub use provisions::{mounted, spec};
 pub use reports::note;
@@ -37,8 +40,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::net::{self, NetError, PeerAddr, SwarmName};
 use governor::Said;
 use provisions::Provisions;
+use source::{Holders, Source};
+use wire::Announcement;
 
 use crate::store::{Blobs, Draft, Home, HomeError, Outputs, Row, Saved, StoreError};
+
+/// How long a node waits to be told of a job.
+const TOLD_WITHIN: Duration = Duration::from_secs(20);
 
 /// How a node is to be.
 #[derive(Debug)]
@@ -112,6 +120,8 @@ pub struct Submission {
     pub retries: u32,
     /// Whether the program folds its outputs.
     pub folds: bool,
+    /// How long its peers keep it while its author is away.
+    pub keep: Duration,
 }
 
 /// Why work was not taken.
@@ -132,6 +142,12 @@ pub enum SubmitError {
     /// The author of the job is somebody else.
     #[error("the job is another author's")]
     NotTheAuthor,
+    /// Nobody in the swarm has told of such a job.
+    #[error("nobody here knows of a job {0}")]
+    Unknown(String),
+    /// Its peers do not give what it takes.
+    #[error("cannot get the job from its peers: {0}")]
+    Unreachable(String),
     /// A file has changed since the job was submitted, so that its name does not fit it any more.
     #[error("the data file `{0}` has changed since the job was submitted")]
     Changed(String),
@@ -153,6 +169,12 @@ impl SubmitError {
             }
             SubmitError::Store(e) => e.hint().into(),
             SubmitError::NotTheAuthor => "it can be attached only with the key of its author".into(),
+            SubmitError::Unknown(_) => {
+                "`essaim jobs` lists those of this machine; others are told of by the peers that work on them: name one \
+                 with --peer ADDR"
+                    .into()
+            }
+            SubmitError::Unreachable(_) => "are its peers there? `essaim peers` lists who is".into(),
             SubmitError::Changed(_) => "put it back as it was, or cancel the job and run it again".into(),
             SubmitError::Home(e) => e.hint(),
             SubmitError::Gone => "start it again".into(),
@@ -209,6 +231,8 @@ pub struct End {
     pub reason: Option<Reason>,
     /// What went wrong at this node, if that is why it left: a full disk.
     pub trouble: Option<String>,
+    /// What was given to the job's peers before this node left.
+    pub handed: Option<Handed>,
     /// The last state.
     pub progress: Progress,
     /// Bytes and messages on the wire for this job, sent and received by this node.
@@ -254,6 +278,7 @@ pub struct Status {
 pub struct Peer {
     net: net::Handle,
     home: Home,
+    blobs: Arc<Blobs>,
     commands: mpsc::Sender<hive::Command>,
     status: watch::Receiver<Status>,
     said: watch::Sender<Said>,
@@ -286,14 +311,14 @@ impl Peer {
         let hive = hive::Hive::new(hive::Parts {
             net: net.clone(),
             keypair: Keypair::from_seed(&seed),
-            blobs,
+            blobs: Arc::clone(&blobs),
             sandbox: config.sandbox,
             terms: config.terms,
             said: saying,
             status,
         })?;
         let hive = tokio::spawn(hive.run(events, incoming));
-        Ok(Peer { net, home: config.home, commands, status: watching, said, hive })
+        Ok(Peer { net, home: config.home, blobs, commands, status: watching, said, hive })
     }
 
     /// The network, to ask for peers.
@@ -344,6 +369,9 @@ impl Peer {
             limits: work.limits,
             strict: work.strict,
             copies: work.copies,
+            retries: work.retries,
+            folds: work.folds,
+            keep_seconds: work.keep.as_secs().try_into().unwrap_or(u32::MAX),
             author: AuthorId(author.public()),
             created_ms: since_1970().as_millis() as u64,
             nonce: rand::random(),
@@ -353,9 +381,7 @@ impl Peer {
         if bytes > bounds::MANIFEST_BYTES {
             return Err(SubmitError::TooLarge(bytes));
         }
-        let manifest = Signed::sign(manifest, &author);
-        let row = Row { manifest, retries: work.retries, folds: work.folds, files: Vec::new() };
-        let saved = draft.save(&self.home, row, &program)?;
+        let saved = draft.save(&self.home, Row::new(Signed::sign(manifest, &author)), &program)?;
         self.open(saved, author, false).await
     }
 
@@ -364,7 +390,10 @@ impl Peer {
     /// # Errors
     /// [`SubmitError`].
     pub async fn attach(&self, saved: Saved) -> Result<Job, SubmitError> {
-        let author = self.home.keypair("author")?;
+        let author = match saved.row().key {
+            Some(seed) => Keypair::from_seed(&seed),
+            None => self.home.keypair("author")?,
+        };
         if saved.row().manifest.body.author.0 != author.public() {
             return Err(SubmitError::NotTheAuthor);
         }
@@ -377,7 +406,13 @@ impl Peer {
         let (row, inputs, outputs) = saved.open()?;
         let (inputs, outputs) = (Arc::new(inputs), Arc::new(outputs));
         let chunks = row.manifest.body.chunks;
-        let data = provisions::mounted(&inputs, &row.manifest.body, again)?;
+        let data = if row.remote {
+            let source = self.source().await;
+            let provisions = Provisions::fetch(&source, &row.manifest.body).await.map_err(SubmitError::Unreachable)?;
+            provisions.data
+        } else {
+            provisions::mounted(&inputs, &row.manifest.body, again)?
+        };
         let (notices, heard) = mpsc::channel(1_024);
         let sealed = outputs.sealed().len() as u32;
         let (progress, watching) = watch::channel(Progress { sealed, chunks, ..Progress::default() });
@@ -386,7 +421,7 @@ impl Peer {
         let own = job::Own {
             manifest: row.manifest,
             key,
-            retries: row.retries,
+            term: row.term,
             again,
             provisions: Provisions { program, data: Arc::clone(&data) },
             inputs,
@@ -399,10 +434,48 @@ impl Peer {
         Ok(Job { id, manifest, data, outputs, notices: heard, progress: watching, ended: ending })
     }
 
-    /// Leaves a job of one's own: it stands on the disk, and may be attached again.
+    /// Leaves a job of one's own: it stands on the disk, and may be attached again. Before, what it takes and what has
+    /// come out is given to its peers, who go on; [`End::handed`] says how much that was.
     pub async fn detach(&self, job: JobId) {
         // A node that is gone has left all its jobs.
         let _ = self.commands.send(hive::Command::Detach(job)).await;
+    }
+
+    /// Takes up a job that was submitted from another home, and whose name begins so: asks the swarm for it, and
+    /// fetches what its author had left behind when it went. It stands on the disk then, and can be attached.
+    ///
+    /// # Errors
+    /// [`SubmitError::Unknown`] when nobody knows of it, [`SubmitError::NotTheAuthor`] when `key`, which is the home's
+    /// own where none is given, is not its author's.
+    pub async fn adopt(&self, prefix: &str, key: Option<[u8; 32]>) -> Result<Saved, SubmitError> {
+        let (reply, told) = oneshot::channel();
+        let wish = hive::Command::Want(prefix.to_owned(), reply);
+        self.commands.send(wish).await.map_err(|_| SubmitError::Gone)?;
+        let told = tokio::time::timeout(TOLD_WITHIN, told).await;
+        let Ok(Ok(announcement)) = told else { return Err(SubmitError::Unknown(prefix.to_owned())) };
+        let Announcement { manifest, place } = *announcement;
+        let author = key.map_or_else(|| self.home.keypair("author"), |seed| Ok(Keypair::from_seed(&seed)))?;
+        if manifest.body.author.0 != author.public() {
+            return Err(SubmitError::NotTheAuthor);
+        }
+        let source = self.source().await;
+        let program = source.fetch_now(manifest.body.program).await.map_err(SubmitError::Unreachable)?;
+        let row = Row { term: place.body.term + 1, remote: true, key, ..Row::new(manifest) };
+        let saved = Draft::new(&self.home).map_err(StoreError::from)?.save(&self.home, row, &program)?;
+        if let Some(list) = place.body.collected {
+            // What cannot be had is run again.
+            if let Err(why) = handover::collect(&source, list, saved.outputs()?).await {
+                tracing::warn!(why, "not all that had come out before could be had");
+            }
+        }
+        Ok(saved)
+    }
+
+    /// All that are connected, as a source of blobs.
+    async fn source(&self) -> Source {
+        let others = self.net.peers().await.into_iter().map(|peer| peer.node).collect();
+        let holders = watch::channel(Holders { author: None, others }).1;
+        Source { blobs: Arc::clone(&self.blobs), net: self.net.clone(), holders }
     }
 
     /// Forgets a job of one's own that has ended, and removes all that belongs to it.

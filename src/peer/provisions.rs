@@ -7,7 +7,7 @@ use essaim_jobs::{BlobRef, Manifest, Mount, bounds};
 use essaim_worker::{DataFile, JobSpec, Mode, ProgramId};
 
 use super::SubmitError;
-use super::feed::Source;
+use super::source::Source;
 use crate::blob::Blob;
 use crate::store::{Inputs, StoreError};
 

@@ -1,14 +1,22 @@
-//! What nodes say to one another beside the members' messages of a job: announcements of open jobs.
+//! What nodes say to one another beside the members' messages of a job: announcements of open jobs, and what is to be
+//! kept while an author is away.
 
+use bytes::Bytes;
 use coordinator_free::message::Message;
 use essaim_jobs::bounds::{self, Text};
-use essaim_jobs::{JobId, Manifest, ManifestError, NodeId, Signable, Signed};
+use essaim_jobs::{BlobRef, JobId, Manifest, ManifestError, NodeId, Signable, Signed};
 use serde::{Deserialize, Serialize};
 
 /// Addresses that an author's node gives of itself.
 pub const ADDRESSES: usize = 16;
 /// Bytes of one address as text.
 pub const ADDRESS_BYTES: usize = 256;
+/// Bundles that an author leaves behind, and outputs in one.
+pub const BUNDLES: usize = 65_536;
+/// See [`BUNDLES`].
+pub const BUNDLED: usize = 4_096;
+/// Blobs that a node is asked to keep at once.
+pub const KEPT: usize = 1_024;
 /// Bytes of an encoded announcement.
 pub const ANNOUNCEMENT_BYTES: usize = bounds::MANIFEST_BYTES + ADDRESSES * (ADDRESS_BYTES + 4) + 1_024;
 
@@ -22,9 +30,30 @@ pub struct Place {
     /// Where that node listens, as multiaddresses.
     #[serde(deserialize_with = "bounds::seq::<_, _, ADDRESSES>")]
     pub addresses: Vec<Text<ADDRESS_BYTES>>,
-    /// Grows with every announcement, so that gossip does not take a repetition for a duplicate.
+    /// How often the author has begun anew without what it had sealed.
+    pub term: u64,
+    /// Grows with every announcement of one term.
     pub seq: u64,
+    /// Where the outputs are that it had sealed when it left: a blob that lists blobs ([`Collected`]), which its peers
+    /// keep.
+    pub collected: Option<BlobRef>,
 }
+
+impl Place {
+    /// Whether this is a later word than `other`.
+    #[must_use]
+    pub fn is_after(&self, other: &Place) -> bool {
+        (self.term, self.seq) > (other.term, other.seq)
+    }
+}
+
+/// The list of bundles in which an author has left what it had sealed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected(#[serde(deserialize_with = "bounds::seq::<_, _, BUNDLES>")] pub Vec<BlobRef>);
+
+/// Outputs that were sealed: chunk, who ran it, the output.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundle(#[serde(deserialize_with = "bounds::seq::<_, _, BUNDLED>")] pub Vec<(u32, NodeId, Bytes)>);
 
 impl Signable for Place {
     const DOMAIN: &'static str = "essaim 2026 place v1";
@@ -57,6 +86,26 @@ impl Announcement {
 pub enum Direct {
     /// An open job.
     Announce(Box<Announcement>),
+    /// From the author, which is about to leave: fetch these, and keep them for those who work on the job.
+    Keep {
+        /// The job.
+        job: JobId,
+        /// Names this wish.
+        number: u32,
+        /// What to keep.
+        #[serde(deserialize_with = "bounds::seq::<_, _, KEPT>")]
+        blobs: Vec<BlobRef>,
+    },
+    /// They are kept here, but for those at these places of the list.
+    Kept {
+        /// The job.
+        job: JobId,
+        /// The wish.
+        number: u32,
+        /// What could not be had, or has no room.
+        #[serde(deserialize_with = "bounds::seq::<_, _, KEPT>")]
+        without: Vec<u16>,
+    },
     /// Between two members of a job.
     Member {
         /// The job.

@@ -127,10 +127,16 @@ impl Inputs {
             (*page, at - page.len)
         };
         let places = File::open(dir.join(PLACES))?;
+        let table = Arc::new(File::open(dir.join(PAGES))?);
         Ok(Inputs {
             program: (manifest.program, Arc::new(File::open(dir.join(PROGRAM))?)),
-            pages: manifest.pages.iter().map(&mut page).collect(),
-            table: Arc::new(File::open(dir.join(PAGES))?),
+            // Where its peers have them, the file is empty.
+            pages: if table.metadata()?.len() > 0 {
+                manifest.pages.iter().map(&mut page).collect()
+            } else {
+                Vec::new()
+            },
+            table,
             count: places.metadata()?.len() / PLACE as u64,
             places,
             files: Mutex::new(files),

@@ -64,13 +64,13 @@ pub struct Outputs {
     job: JobId,
     index: Mutex<Index>,
     changed: Condvar,
-    /// Of those that were here when it was opened, whose they are.
-    by: BTreeMap<NodeId, u32>,
 }
 
 #[derive(Debug)]
 struct Index {
     places: Vec<Place>,
+    /// Who ran something.
+    workers: Workers,
     /// Where the next one is written, and under which number.
     end: u64,
     next: u32,
@@ -84,7 +84,25 @@ struct Index {
 struct Place {
     offset: u64,
     len: u32,
+    /// Who ran it.
+    worker: u32,
     state: State,
+}
+
+/// Numbers for those who ran something.
+#[derive(Debug, Default)]
+struct Workers {
+    all: Vec<NodeId>,
+    numbers: BTreeMap<NodeId, u32>,
+}
+
+impl Workers {
+    fn number(&mut self, worker: NodeId) -> u32 {
+        *self.numbers.entry(worker).or_insert_with(|| {
+            self.all.push(worker);
+            self.all.len() as u32 - 1
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,13 +134,14 @@ impl Outputs {
     ) -> Result<Outputs, StoreError> {
         let mut places = vec![Place::default(); chunks as usize];
         let mut end = 0;
-        let mut whose = vec![None; chunks as usize];
+        let mut workers = Workers::default();
         let next = store.outputs(job, |batch| {
             let mut offset = batch.offset;
             for (chunk, len, worker) in batch.outputs {
-                if let Some(place) = places.get_mut(chunk as usize) {
-                    *place = Place { offset, len, state: State::Sealed };
-                    whose[chunk as usize] = batch.workers.get(worker as usize).copied();
+                if let (Some(place), Some(worker)) =
+                    (places.get_mut(chunk as usize), batch.workers.get(worker as usize))
+                {
+                    *place = Place { offset, len, worker: workers.number(*worker), state: State::Sealed };
                 }
                 offset += u64::from(len);
             }
@@ -130,10 +149,8 @@ impl Outputs {
         })?;
         // What was written after that is nobody's.
         file.set_len(end)?;
-        let mut by = BTreeMap::new();
-        whose.into_iter().flatten().for_each(|worker| *by.entry(worker).or_default() += 1);
-        let index = Index { places, end, next, waiting: Vec::new(), closed: false };
-        Ok(Outputs { file, disk, store, job, index: Mutex::new(index), changed: Condvar::new(), by })
+        let index = Index { places, workers, end, next, waiting: Vec::new(), closed: false };
+        Ok(Outputs { file, disk, store, job, index: Mutex::new(index), changed: Condvar::new() })
     }
 
     /// The chunks that are sealed.
@@ -144,10 +161,43 @@ impl Outputs {
         sealed.map(|(chunk, _)| chunk as u32).collect()
     }
 
-    /// Whose the outputs are that were here when it was opened.
+    /// Whose the sealed ones are.
     #[must_use]
-    pub fn by(&self) -> &BTreeMap<NodeId, u32> {
-        &self.by
+    pub fn by(&self) -> BTreeMap<NodeId, u32> {
+        let index = self.index();
+        let mut by = BTreeMap::new();
+        for place in index.places.iter().filter(|place| place.state == State::Sealed) {
+            *by.entry(index.workers.all[place.worker as usize]).or_default() += 1;
+        }
+        by
+    }
+
+    /// The output of `chunk` and who ran it, if it is sealed.
+    #[must_use]
+    pub fn get(&self, chunk: u32) -> Option<(Blob, NodeId)> {
+        let index = self.index();
+        let place = index.places.get(chunk as usize).filter(|place| place.state == State::Sealed)?;
+        Some((self.blob(place), index.workers.all[place.worker as usize]))
+    }
+
+    fn blob(&self, place: &Place) -> Blob {
+        Blob::File { file: Arc::clone(&self.file), offset: place.offset, len: u64::from(place.len) }
+    }
+
+    /// Makes outputs safe that were sealed elsewhere; they count here when it is opened again. Blocks.
+    ///
+    /// # Errors
+    /// The disk is full, or the database cannot be used.
+    pub fn take(&self, outputs: &[Output]) -> Result<(), StoreError> {
+        let (offset, number) = {
+            let index = self.index();
+            (index.end, index.next)
+        };
+        let known = |output: &&Output| (output.chunk as usize) < self.index().places.len();
+        if let Some(output) = outputs.iter().find(|output| !known(output)) {
+            return Err(StoreError::Io(io::Error::other(format!("there is no chunk {}", output.chunk))));
+        }
+        self.write(offset, number, outputs)
     }
 
     /// Hands an output over. Returns at once; the keeper says what became of it.
@@ -209,10 +259,11 @@ impl Outputs {
         self.store.put_outputs(self.job, number, &batch)?;
         let mut index = self.index();
         let mut at = offset;
-        for (chunk, len, _) in batch.outputs {
+        for (chunk, len, worker) in batch.outputs {
+            let worker = index.workers.number(batch.workers[worker as usize]);
             let place = &mut index.places[chunk as usize];
             if place.state != State::Sealed {
-                *place = Place { offset: at, len, state: State::Safe };
+                *place = Place { offset: at, len, worker, state: State::Safe };
             }
             at += u64::from(len);
         }
@@ -239,9 +290,7 @@ impl Outputs {
         let mut index = self.index();
         loop {
             match index.places.get(chunk as usize) {
-                Some(Place { offset, len, state: State::Sealed }) => {
-                    return Some(Blob::File { file: Arc::clone(&self.file), offset: *offset, len: u64::from(*len) });
-                }
+                Some(place) if place.state == State::Sealed => return Some(self.blob(place)),
                 Some(_) if !index.closed => {
                     index = self.changed.wait(index).unwrap_or_else(PoisonError::into_inner);
                 }

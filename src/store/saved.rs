@@ -20,12 +20,22 @@ pub(super) const DRAFT: &str = ".draft-";
 pub struct Row {
     /// What it is.
     pub manifest: Signed<Manifest>,
-    /// How often a chunk that failed is tried again.
-    pub retries: u32,
-    /// Whether the program folds its outputs.
-    pub folds: bool,
+    /// How often its author has begun anew without what it had sealed.
+    pub term: u64,
+    /// Whether what it takes is at its peers only: it was submitted from another home.
+    pub remote: bool,
+    /// The seed of its author's key, where that is not the home's own.
+    pub key: Option<[u8; 32]>,
     /// The files in which its inputs stand: whole paths, or names in the job's folder.
     pub files: Vec<PathBuf>,
+}
+
+impl Row {
+    /// A job that begins here.
+    #[must_use]
+    pub fn new(manifest: Signed<Manifest>) -> Row {
+        Row { manifest, term: 0, remote: false, key: None, files: Vec::new() }
+    }
 }
 
 /// Removes the folders of no job: those that were never finished, and those that were given up.
@@ -100,13 +110,21 @@ impl Saved {
         Ok(outputs.min(self.row.manifest.body.chunks.into()))
     }
 
+    /// What has come out of it.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn outputs(&self) -> Result<Outputs, StoreError> {
+        Outputs::open(&self.dir, Arc::clone(&self.store), self.id, self.row.manifest.body.chunks)
+    }
+
     /// Opens what it takes, and what has come out of it.
     ///
     /// # Errors
     /// The database cannot be read, or a file of it is gone.
     pub fn open(self) -> Result<(Row, Inputs, Outputs), StoreError> {
+        let outputs = self.outputs()?;
         let inputs = Inputs::open(&self.dir, &self.row.manifest.body, self.files)?;
-        let outputs = Outputs::open(&self.dir, self.store, self.id, self.row.manifest.body.chunks)?;
         Ok((self.row, inputs, outputs))
     }
 

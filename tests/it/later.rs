@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::node::{Ran, Worker, World, events, guest, run, until, wait_for};
 
-const CHUNKS: u64 = 40;
+const CHUNKS: u64 = 60;
 
 /// What the whole job prints.
 fn whole() -> Vec<u8> {
@@ -46,6 +46,13 @@ impl Begun {
         Begun { home: world.dir.path().join("author"), worker, world }
     }
 
+    /// One worker more, which knows the first.
+    fn another_worker(&self) -> Worker {
+        let mut join = self.world.alone("join");
+        join.args(["--peer", &self.worker.address]);
+        Worker::start(join)
+    }
+
     /// A verb of the author, who has no cores.
     fn verb(&self, verb: &str) -> Command {
         let mut command = self.world.bare(verb);
@@ -57,7 +64,7 @@ impl Begun {
     fn submit(&self) -> (Author, String) {
         let mut command = self.verb("run");
         let values = (0..CHUNKS).map(|n| n.to_string());
-        command.args(["--cpus", "0"]).arg(guest("slow")).arg(":::").args(values);
+        command.args(["--cpus", "0"]).arg(guest("brief")).arg(":::").args(values);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let events = events(child.stderr.take().unwrap());
         let job = wait_for(&events, "submitted")["job"].as_str().unwrap().to_owned();
@@ -140,5 +147,54 @@ fn a_job_that_was_left_can_be_cancelled() {
     let mut attach = begun.verb("attach");
     let ran = run(attach.arg(&job), b"");
     assert_eq!((ran.status, ran.stdout.len()), (1, 0));
-    assert!(ran.event("error")["message"].as_str().unwrap().contains("there is no job"));
+    assert!(ran.event("error")["message"].as_str().unwrap().contains("nobody here knows"));
+}
+
+#[test]
+fn a_job_whose_machine_is_gone_is_attached_elsewhere_with_the_key_of_its_author() {
+    let begun = Begun::new("elsewhere");
+    let (mut others, mut doomed) = (vec![begun.another_worker(), begun.another_worker()], begun.another_worker());
+    let (mut author, job) = begun.submit();
+    assert!(Command::new("kill").args(["-INT", &author.child.id().to_string()]).status().unwrap().success());
+    let error = wait_for(&author.events, "error");
+    assert!(error["hint"].as_str().unwrap().contains("--key"), "{error}");
+    author.child.wait().unwrap();
+
+    let key = begun.world.dir.path().join("key");
+    std::fs::rename(begun.home.join("author.key"), &key).unwrap();
+    std::fs::remove_dir_all(&begun.home).unwrap();
+    doomed.kill();
+    let mut attach = begun.world.alone("attach");
+    attach.args(["--json", "--cpus", "0", "--peer", &begun.worker.address]).arg("--key").arg(&key).arg(&job);
+    let ran = run(&mut attach, b"").well();
+    assert_eq!(String::from_utf8(ran.stdout.clone()).unwrap(), String::from_utf8(whole()).unwrap());
+    // What had come out before was not run again.
+    assert!(ran.event("attached")["sealed"].as_u64() >= Some(2), "{}", ran.stderr);
+    others.iter_mut().for_each(Worker::kill);
+}
+
+#[test]
+fn a_job_is_not_given_to_who_has_another_key() {
+    let begun = Begun::new("thief");
+    let (mut author, job) = begun.submit();
+    assert!(Command::new("kill").args(["-INT", &author.child.id().to_string()]).status().unwrap().success());
+    author.child.wait().unwrap();
+    let mut attach = begun.world.alone("attach");
+    attach.args(["--json", "--cpus", "0", "--peer", &begun.worker.address]).arg(&job);
+    let ran = run(&mut attach, b"");
+    assert_eq!((ran.status, ran.stdout.len()), (1, 0));
+    assert!(ran.event("error")["message"].as_str().unwrap().contains("another author"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_job_can_be_left_to_its_peers_at_once() {
+    let begun = Begun::new("detach");
+    let mut command = begun.verb("run");
+    let values = (0..CHUNKS).map(|n| n.to_string());
+    let ran = run(command.args(["--cpus", "0", "--detach"]).arg(guest("brief")).arg(":::").args(values), b"").well();
+    let job = String::from_utf8(ran.stdout.clone()).unwrap().trim().to_owned();
+    assert_eq!(ran.event("detached")["job"], job.as_str());
+    // Its worker goes on by itself.
+    assert_eq!(begun.chunks_run(), CHUNKS);
+    assert_eq!(begun.attach(&job).stdout, whole());
 }

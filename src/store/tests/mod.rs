@@ -66,12 +66,15 @@ fn saved(home: &Home, dir: &Path) -> (Saved, Vec<Vec<u8>>) {
         limits: Limits { memory_bytes: 1, output_bytes: 1, millis: 1, fuel: None },
         strict: false,
         copies: 1,
+        retries: 3,
+        folds: false,
+        keep_seconds: 0,
         author: AuthorId(author.public()),
         created_ms: 0,
         nonce: 7,
     };
     manifest.check().unwrap();
-    let row = Row { manifest: Signed::sign(manifest, &author), retries: 3, folds: false, files: Vec::new() };
+    let row = Row::new(Signed::sign(manifest, &author));
     (draft.save(home, row, b"program").unwrap(), inputs)
 }
 
@@ -102,7 +105,7 @@ fn a_job_finds_all_that_it_takes_also_when_the_home_is_opened_again() {
 
     let home = Home::open(&dir.path().join("home")).unwrap();
     let [job] = <[Saved; 1]>::try_from(Saved::all(&home).unwrap()).unwrap();
-    assert_eq!((job.id(), job.row().retries), (id, 3));
+    assert_eq!((job.id(), job.row().manifest.body.retries), (id, 3));
     check(job);
     Saved::remove(&home, id).unwrap();
     assert!(Saved::all(&home).unwrap().is_empty());
@@ -179,7 +182,7 @@ fn outputs_come_in_any_order_count_once_sealed_and_survive() {
     assert_eq!(outputs.sealed().iter().collect::<Vec<_>>(), [0, 3, 4]);
     assert_eq!(read(&outputs, 3), "THREE!");
     assert_eq!(read(&outputs, 4), "safe, not sealed");
-    assert_eq!(outputs.by(), &BTreeMap::from([(NodeId([1; 32]), 1), (NodeId([2; 32]), 2)]));
+    assert_eq!(outputs.by(), BTreeMap::from([(NodeId([1; 32]), 1), (NodeId([2; 32]), 2)]));
 }
 
 #[test]

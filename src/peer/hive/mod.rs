@@ -2,41 +2,39 @@
 //! that it concerns, and what the member wants is done. Nothing here waits: what takes time is a task that comes
 //! back as an [`Inner`].
 
+mod announce;
+mod away;
+mod jobs;
+mod wants;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use coordinator_free::io::{Input, Notice, Output};
-use coordinator_free::message::{Close, MESSAGE_BYTES, Message, Reason};
-use coordinator_free::{Config as MemberConfig, Member, Resume, Tuning};
-use essaim_jobs::bounds::{self, Text};
+use coordinator_free::io::Input;
+use coordinator_free::message::{Close, MESSAGE_BYTES, Message};
 use essaim_jobs::manifest::Name;
-use essaim_jobs::{JobId, Keypair, Leaf, Manifest, NodeId, Signed, decode, encode};
-use essaim_worker::{EngineError, Request, Sandbox, Workers};
-use libp2p::Multiaddr;
-use tokio::sync::{mpsc, watch};
+use essaim_jobs::{BlobRef, JobId, Keypair, Leaf, NodeId, Signed, decode};
+use essaim_worker::{EngineError, Sandbox, Workers};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::feed::{Feed, Feeding, Source, ticket};
-use super::governor::{Governor, Lent, Said, Terms, watch_machine};
-use super::job::{AuthorSide, JobState, Own};
-use super::power::Power;
-use super::provisions::{Provisions, program_of, spec};
-use super::reports::{Done, Reporter};
-use super::wire::{ADDRESSES, ANNOUNCEMENT_BYTES, Announcement, Direct, Place};
-use super::{End, Status, Traffic, since_1970};
 use crate::net::{self, Advert, Event, Events, Topic};
-use crate::store::{Blobs, Done as Kept, Output as Collected, Outputs};
+use crate::peer::governor::{Governor, Lent, Said, Terms, watch_machine};
+use crate::peer::handover::Handed;
+use crate::peer::job::{JobState, Own};
+use crate::peer::power::Power;
+use crate::peer::provisions::{Provisions, program_of};
+use crate::peer::reports::{Done, Reporter};
+use crate::peer::source::Holders;
+use crate::peer::wire::{ANNOUNCEMENT_BYTES, Announcement, Direct};
+use crate::peer::{Status, since_1970};
+use crate::store::{Blobs, Done as Kept};
+use announce::AWAY;
 
-/// Jobs of others that a node takes part in at once.
-const JOBS: usize = 64;
-/// Jobs that have ended and are remembered, so that a late announcement does not begin them again.
-const ENDED: usize = 4_096;
 /// Bytes of a direct message.
 const DIRECT_BYTES: usize = MESSAGE_BYTES + ANNOUNCEMENT_BYTES;
-/// Batches of slots under way to one job's feed; the core's window of slots is smaller.
-const BATCHES: usize = 8_192;
 /// How often an author announces its open jobs, and looks for workers on the DHT.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
 const SEEK_EVERY: Duration = Duration::from_secs(15);
@@ -50,6 +48,8 @@ pub enum Command {
     Open(Box<Own>),
     Cancel(JobId),
     Detach(JobId),
+    /// Tell of the first job that is announced and whose name begins so.
+    Want(String, oneshot::Sender<Box<Announcement>>),
     Leave,
 }
 
@@ -61,6 +61,12 @@ enum Inner {
     Uncollected { job: JobId, slot: u32, worker: NodeId, why: String },
     /// Outputs are safe, or this node's disk does not take them.
     Kept { job: JobId, kept: Kept },
+    /// What another has run is here, too.
+    Copied { job: JobId, slot: u32, leaf: Leaf },
+    /// An author's blobs are kept here, but for some.
+    Keeping { job: JobId, author: NodeId, number: u32, kept: Vec<BlobRef>, without: Vec<u16> },
+    /// A job of our own is its peers' now.
+    HandedOver { job: JobId, outcome: Result<Handed, String> },
 }
 
 /// What a hive is made of.
@@ -95,6 +101,10 @@ pub struct Hive {
     joining: HashSet<JobId>,
     ended: VecDeque<(JobId, Option<Signed<Close>>)>,
     connected: HashSet<NodeId>,
+    /// A job that somebody here asks for.
+    wanted: Option<(String, oneshot::Sender<Box<Announcement>>)>,
+    /// Jobs of absent authors of which those are told who connect.
+    passed_on: Vec<JobId>,
     leaving: bool,
     chunks_run: u64,
     chunks_failed: u64,
@@ -144,6 +154,8 @@ impl Hive {
             joining: HashSet::new(),
             ended: VecDeque::new(),
             connected: HashSet::new(),
+            wanted: None,
+            passed_on: Vec::new(),
             leaving: false,
             chunks_run: 0,
             chunks_failed: 0,
@@ -185,7 +197,12 @@ impl Hive {
                 command = commands.recv() => match command {
                     Some(Command::Open(own)) => self.open_own(*own).await,
                     Some(Command::Cancel(job)) => self.give(job, Input::Cancel),
-                    Some(Command::Detach(job)) => self.end(job, None, None).await,
+                    Some(Command::Detach(job)) => self.hand_over(job).await,
+                    Some(Command::Want(prefix, reply)) => {
+                        self.wanted = Some((prefix, reply));
+                        self.net.subscribe(Topic::Jobs).await;
+                        self.seek();
+                    }
                     Some(Command::Leave) => {
                         self.leaving = true;
                         leave_by = Some(Instant::now() + LEAVE_WITHIN);
@@ -233,169 +250,6 @@ impl Hive {
         }
     }
 
-    // Jobs: opened, joined, ended.
-
-    async fn open_own(&mut self, own: Own) {
-        let provisions = own.provisions.clone();
-        let manifest = own.manifest.clone();
-        let job = manifest.body.id();
-        self.blobs.serve(job, Arc::clone(&own.inputs));
-        if let Err(error) = self.keep(job, &own.outputs) {
-            warn!(%error, "no thread to keep outputs");
-            return;
-        }
-        let author = AuthorSide::new(own);
-        self.open(&manifest, self.me, provisions, Some(author)).await;
-        self.greet().await;
-        self.announce_all().await;
-        self.seek();
-    }
-
-    /// Makes the outputs of `job` safe as they come, on a thread that ends with the job.
-    fn keep(&self, job: JobId, outputs: &Arc<Outputs>) -> std::io::Result<()> {
-        let (outputs, sender) = (Arc::clone(outputs), self.inner_sender.clone());
-        let thread = std::thread::Builder::new().name("outputs".into());
-        thread.spawn(move || {
-            // Once nobody listens any more it only has to come to its end.
-            outputs.keep(|kept| drop(sender.blocking_send(Inner::Kept { job, kept })));
-        })?;
-        Ok(())
-    }
-
-    /// Hears of an open job: fetches what it takes, and joins.
-    fn on_announcement(&mut self, announcement: Announcement) {
-        let job = announcement.place.body.job;
-        let busy = self.jobs.len() + self.joining.len() >= JOBS;
-        let known = self.jobs.contains_key(&job) || self.joining.contains(&job) || self.has_ended(&job);
-        if self.cpus == 0 || self.leaving || known || busy || announcement.check().is_err() {
-            return;
-        }
-        self.joining.insert(job);
-        let place = &announcement.place.body;
-        let addresses: Vec<Multiaddr> = place.addresses.iter().filter_map(|text| text.as_str().parse().ok()).collect();
-        let source = Source { blobs: Arc::clone(&self.blobs), net: self.net.clone(), from: place.node };
-        let sender = self.inner_sender.clone();
-        tokio::spawn(async move {
-            source.net.add_address(source.from, addresses).await;
-            let provisions = Provisions::fetch(&source, &announcement.manifest.body).await;
-            let _ = sender.send(Inner::Provided { announcement: Box::new(announcement), provisions }).await;
-        });
-    }
-
-    async fn open(
-        &mut self,
-        manifest: &Signed<Manifest>,
-        author_node: NodeId,
-        provisions: Provisions,
-        author: Option<AuthorSide>,
-    ) {
-        let manifest = Arc::new(manifest.body.clone());
-        let resume = author.as_ref().map_or_else(Resume::default, |author| author.resume(manifest.rows()));
-        let job = manifest.id();
-        let number = self.next_number;
-        self.next_number = self.next_number.wrapping_add(1);
-        info!(job = %job.short(), name = manifest.name.as_str(), chunks = manifest.chunks, "job opened");
-        self.net.subscribe(Topic::Job(job)).await;
-        if self.cpus > 0 {
-            let id = program_of(&manifest);
-            self.pool.submit(Request::Load { program: id, bytes: provisions.program });
-            self.pool.submit(Request::Job {
-                job: u64::from(number),
-                program: id,
-                spec: spec(&manifest, provisions.data),
-            });
-        }
-        let member = Member::new(
-            MemberConfig {
-                job,
-                rows: manifest.rows(),
-                me: self.me,
-                keypair: self.keypair.clone(),
-                author_node,
-                author: manifest.author,
-                author_key: author.as_ref().map(|author| author.key.clone()),
-                engine: self.engine_tag.clone(),
-                // Threads come when the program is compiled.
-                threads: 0,
-                seed: rand::random(),
-                incarnation: self.incarnation,
-                retries: author.as_ref().map_or(0, |author| author.retries),
-                resume,
-                tuning: Tuning::of(manifest.rows()),
-            },
-            self.now(),
-        );
-        let feed = Feed::start(Feeding {
-            number,
-            manifest: Arc::clone(&manifest),
-            source: Source { blobs: Arc::clone(&self.blobs), net: self.net.clone(), from: author_node },
-            pool: Arc::clone(&self.pool),
-            lost: self.lost_sender.clone(),
-            window: BATCHES,
-        });
-        self.numbers.insert(number, job);
-        let state = JobState {
-            number,
-            manifest,
-            member,
-            feed,
-            kept: HashMap::new(),
-            traffic: Traffic::default(),
-            ready: false,
-            author,
-        };
-        self.jobs.insert(job, state);
-        for peer in self.connected.iter().copied().collect::<Vec<_>>() {
-            self.give(job, Input::Up(peer));
-        }
-    }
-
-    /// Has done with a job: it has ended or, without a reason, only this node has left it.
-    async fn end(&mut self, job: JobId, reason: Option<Reason>, word: Option<Signed<Close>>) {
-        let Some(state) = self.jobs.remove(&job) else { return };
-        info!(job = %job.short(), ?reason, "has done with a job");
-        self.numbers.remove(&state.number);
-        self.pool.submit(Request::ForgetJob { job: u64::from(state.number) });
-        let program = program_of(&state.manifest);
-        if !self.jobs.values().any(|other| program_of(&other.manifest) == program) {
-            self.pool.submit(Request::ForgetProgram { program });
-        }
-        state.kept.values().for_each(|id| self.blobs.forget(id));
-        self.net.unsubscribe(Topic::Job(job)).await;
-        if self.ended.len() == ENDED {
-            self.ended.pop_front();
-        }
-        self.ended.push_back((job, word));
-        if let Some(author) = state.author {
-            self.blobs.leave(&job);
-            author.outputs.close();
-            let progress = author.progress(&state.member, self.connected.len());
-            let end = End { reason, trouble: author.trouble, progress, traffic: state.traffic };
-            // Who submitted may have gone away.
-            let _ = author.ended.send(end);
-            self.greet().await;
-        }
-        self.share_threads();
-    }
-
-    /// More or fewer cores are lent than before: others are to know it.
-    async fn on_lent(&mut self) {
-        let Lent { cores, why } = *self.lent.borrow_and_update();
-        info!(lent = cores, of = self.cpus, ?why, "cores lent");
-        self.share_threads();
-        self.net.advertise(self.advert()).await;
-    }
-
-    /// Divides the threads over the jobs that they can work for.
-    fn share_threads(&mut self) {
-        let ready: Vec<JobId> = self.jobs.iter().filter(|(_, state)| state.ready).map(|(job, _)| *job).collect();
-        let share = usize::from(self.lent.borrow().cores).div_ceil(ready.len().max(1)) as u16;
-        for job in ready {
-            let limit = self.jobs.get(&job).map_or(0, |state| state.manifest.limits.memory_bytes);
-            self.give(job, Input::Threads(share.min(at_once(self.memory_bytes, limit))));
-        }
-    }
-
     // What comes in.
 
     async fn on_event(&mut self, event: Event) {
@@ -406,12 +260,14 @@ impl Hive {
             }
             Event::Down(peer) => {
                 self.connected.remove(&peer);
-                self.give_all(|| Input::Down(peer));
+                self.gone(peer);
             }
-            Event::Unreachable(peer) => self.give_all(|| Input::Down(peer)),
+            Event::Unreachable(peer) => self.gone(peer),
             Event::Note(note) => info!(note),
             Event::Direct { from, message } => match decode::<Direct>(&message, DIRECT_BYTES) {
                 Ok(Direct::Announce(announcement)) => self.on_announcement(*announcement),
+                Ok(Direct::Keep { job, number, blobs }) => self.on_keep(from, job, number, blobs),
+                Ok(Direct::Kept { job, number, without }) => self.on_answer(job, (from, Some((number, without)))),
                 Ok(Direct::Member { job, message: inside }) => self.on_message(job, from, *inside, message.len()),
                 Err(error) => debug!(from = %from.short(), %error, "message refused"),
             },
@@ -502,7 +358,9 @@ impl Hive {
                     Ok(_) if self.leaving => {}
                     Ok(provisions) => {
                         self.trouble = None;
-                        self.open(&announcement.manifest, announcement.place.body.node, provisions, None).await;
+                        let place = announcement.place.body.clone();
+                        let manifest = announcement.manifest.clone();
+                        self.open(&manifest, place, Some(*announcement), provisions, None).await;
                     }
                     // It is announced again while it is open, and tried again then.
                     Err(why) => {
@@ -516,6 +374,27 @@ impl Hive {
                 debug!(slot, worker = %worker.short(), why, "output not collected");
                 self.give(job, Input::Collected { slot, worker, safe: false });
             }
+            Inner::Copied { job, slot, leaf } => match self.jobs.get_mut(&job) {
+                Some(state) => {
+                    if let Some(id) = kept(&leaf) {
+                        state.kept.insert(slot, id);
+                    }
+                    self.give(job, Input::Kept { slot, leaf });
+                }
+                None => kept(&leaf).iter().for_each(|id| self.blobs.forget(id)),
+            },
+            Inner::Keeping { job, author, number, kept, without } => {
+                let ids = kept.iter().map(|blob| blob.id);
+                match self.jobs.get_mut(&job) {
+                    Some(state) => {
+                        state.keeping = false;
+                        state.custody.extend(ids);
+                        self.say(author, &Direct::Kept { job, number, without });
+                    }
+                    None => ids.for_each(|id| self.blobs.forget(&id)),
+                }
+            }
+            Inner::HandedOver { job, outcome } => self.on_handed_over(job, outcome).await,
             Inner::Kept { job, kept: (outputs, Ok(())) } => {
                 for (slot, worker) in outputs {
                     self.give(job, Input::Collected { slot, worker, safe: true });
@@ -543,166 +422,23 @@ impl Hive {
         self.jobs.values_mut().for_each(|state| state.member.handle(now, input()));
     }
 
-    // What the members want done.
-
-    async fn pump(&mut self) {
-        let mut over = Vec::new();
-        for job in self.jobs.keys().copied().collect::<Vec<_>>() {
-            while let Some(output) = self.jobs.get_mut(&job).and_then(|state| state.member.poll()) {
-                match output {
-                    Output::Send { to, message } => self.send(job, to, message),
-                    Output::Gossip(message) => {
-                        let bytes = encode(&message);
-                        if let Some(state) = self.jobs.get_mut(&job) {
-                            state.traffic.messages_out += 1;
-                            state.traffic.bytes_out += bytes.len() as u64;
-                        }
-                        self.publish(Topic::Job(job), bytes).await;
-                    }
-                    Output::Ended { reason, word } => {
-                        over.push((job, reason, word));
-                        break;
-                    }
-                    other => self.carry_out(job, other),
-                }
-            }
-        }
-        for (job, reason, word) in over {
-            self.end(job, Some(reason), word).await;
-        }
-    }
-
-    fn send(&mut self, job: JobId, to: NodeId, message: Message) {
-        let bytes = encode(&Direct::Member { job, message: Box::new(message) });
-        if let Some(state) = self.jobs.get_mut(&job) {
-            state.traffic.messages_out += 1;
-            state.traffic.bytes_out += bytes.len() as u64;
-        }
-        if let Err(error) = self.net.post(to, bytes.into()) {
-            debug!(to = %to.short(), %error, "message not sent");
-        }
-    }
-
-    async fn publish(&self, topic: Topic, bytes: Vec<u8>) {
-        match self.net.publish(topic, bytes.into()).await {
-            // Whoever comes later hears of it by other ways.
-            Ok(()) | Err(net::PublishError::NobodyListens) => {}
-            Err(error) => debug!(?topic, %error, "not published"),
-        }
-    }
-
-    fn carry_out(&mut self, job: JobId, output: Output) {
-        let Some(state) = self.jobs.get_mut(&job) else { return };
-        match output {
-            Output::Run(slots) => {
-                if !state.feed.push(slots) {
-                    warn!(job = %job.short(), "more chunks under way than the window allows");
-                }
-            }
-            Output::Stop(slots) => {
-                state.feed.drop_slots(&slots);
-                let tickets = slots.iter().map(|slot| ticket(state.number, *slot)).collect();
-                self.pool.submit(Request::Stop { tickets });
-            }
-            Output::Release(slots) => {
-                let blobs = &self.blobs;
-                state.kept.retain(|slot, id| {
-                    let released = slots.contains(*slot);
-                    if released {
-                        blobs.forget(id);
-                    }
-                    !released
-                });
-            }
-            Output::Collect { slot, chunk, worker, leaf } => self.collect(job, slot, chunk, worker, leaf),
-            Output::Notice(Notice::Sealed { chunk, worker }) => {
-                if let Some(author) = &mut state.author {
-                    author.sealed += 1;
-                    *author.by.entry(worker).or_default() += 1;
-                    author.outputs.seal(chunk);
-                }
-            }
-            Output::Notice(notice) => {
-                if let Some(author) = &state.author {
-                    // Bounded: a person who does not listen misses the newest.
-                    let _ = author.notices.try_send(notice);
-                }
-            }
-            Output::Send { .. } | Output::Gossip(_) | Output::Ended { .. } => unreachable!("done by `pump`"),
-        }
-    }
-
-    /// Has one output made safe.
-    fn collect(&mut self, job: JobId, slot: u32, chunk: u32, worker: NodeId, leaf: Leaf) {
-        let Some(author) = self.jobs.get(&job).and_then(|state| state.author.as_ref()) else { return };
-        let outputs = Arc::clone(&author.outputs);
-        match leaf {
-            Leaf::Inline(bytes) => outputs.put(Collected { slot, chunk, worker, bytes, turn: None }),
-            Leaf::Blob(name) if name.len > author.manifest.body.limits.output_bytes.min(bounds::BLOB_BYTES) => {
-                self.give(job, Input::Collected { slot, worker, safe: false });
-            }
-            Leaf::Blob(name) => {
-                let collecting = Arc::clone(&author.collecting);
-                let source = Source { blobs: Arc::clone(&self.blobs), net: self.net.clone(), from: worker };
-                let sender = self.inner_sender.clone();
-                tokio::spawn(async move {
-                    let turn = collecting.acquire_owned().await.ok();
-                    match source.fetch(name).await {
-                        Ok(bytes) => outputs.put(Collected { slot, chunk, worker, bytes, turn }),
-                        Err(why) => {
-                            let _ = sender.send(Inner::Uncollected { job, slot, worker, why }).await;
-                        }
-                    }
-                });
-            }
-            Leaf::Failed(_) => {}
-        }
-    }
-
-    // What is done from time to time.
-
-    fn announcement(&mut self, job: JobId) -> Option<Announcement> {
-        let addresses = self.net.addresses();
-        let author = self.jobs.get_mut(&job)?.author.as_mut()?;
-        author.seq += 1;
-        let addresses = addresses.iter().filter_map(|address| Text::try_from(address.to_string()).ok());
-        let place = Place { job, node: self.me, addresses: addresses.take(ADDRESSES).collect(), seq: author.seq };
-        Some(Announcement { manifest: author.manifest.clone(), place: Signed::sign(place, &author.key) })
-    }
-
-    fn own(&self) -> Vec<JobId> {
-        self.jobs.iter().filter(|(_, state)| state.author.is_some()).map(|(job, _)| *job).collect()
-    }
-
-    async fn announce_all(&mut self) {
-        for job in self.own() {
-            if let Some(announcement) = self.announcement(job) {
-                self.publish(Topic::Jobs, encode(&announcement)).await;
-            }
-        }
-    }
-
-    /// Whoever connects is told of our open jobs at once.
-    async fn greet(&mut self) {
-        let own = self.own();
-        let greetings = own.into_iter().filter_map(|job| self.announcement(job));
-        let greetings = greetings.map(|a| encode(&Direct::Announce(Box::new(a))).into()).collect();
-        if let Err(error) = self.net.set_greetings(greetings).await {
-            warn!(%error, "open jobs are not told to those who connect");
-        }
-    }
-
-    /// Looks for workers on the DHT: asking them connects them, and whoever connects is greeted.
-    fn seek(&self) {
-        if !self.own().is_empty() {
-            let net = self.net.clone();
-            tokio::spawn(async move { net.find_spare().await });
-        }
-    }
-
     fn tell(&mut self) {
         let connected = self.connected.len();
-        for state in self.jobs.values() {
+        for state in self.jobs.values_mut() {
+            let author = state.place.node;
+            if self.connected.contains(&author) || author == self.me {
+                state.author_heard = Instant::now();
+            }
+            let there = state.author_heard.elapsed() < AWAY;
+            let view = state.member.view();
+            let others = view.members.iter().map(|member| member.node);
+            let others = others.filter(|node| *node != author && self.connected.contains(node)).collect();
+            let holders = Holders { author: there.then_some(author), others };
+            state.holders.send_if_modified(|known| {
+                let differ = *known != holders;
+                *known = holders;
+                differ
+            });
             if let Some(author) = &state.author {
                 author.progress.send_replace(author.progress(&state.member, connected));
             }

@@ -1,0 +1,97 @@
+//! Tells others of open jobs: of our own, and of those whose author is away.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use essaim_jobs::bounds::Text;
+use essaim_jobs::{JobId, Signed, encode};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::Hive;
+use crate::net::{self, Topic};
+use crate::peer::job::JobState;
+use crate::peer::wire::{ADDRESSES, Announcement, Direct, Place};
+
+/// An author of which nothing was seen for so long is away.
+pub(super) const AWAY: Duration = Duration::from_secs(6);
+
+impl Hive {
+    pub(super) fn announcement(&mut self, job: JobId) -> Option<Announcement> {
+        let addresses = self.net.addresses();
+        let author = self.jobs.get_mut(&job)?.author.as_mut()?;
+        author.seq += 1;
+        let addresses = addresses.iter().filter_map(|address| Text::try_from(address.to_string()).ok());
+        let place = Place {
+            job,
+            node: self.me,
+            addresses: addresses.take(ADDRESSES).collect(),
+            term: author.term,
+            seq: author.seq,
+            collected: author.handed.and_then(|handed| handed.collected),
+        };
+        Some(Announcement { manifest: author.manifest.clone(), place: Signed::sign(place, &author.key) })
+    }
+
+    pub(super) fn own(&self) -> Vec<JobId> {
+        self.jobs.iter().filter(|(_, state)| state.author.is_some()).map(|(job, _)| *job).collect()
+    }
+
+    pub(super) async fn announce_all(&mut self) {
+        for job in self.own() {
+            if let Some(announcement) = self.announcement(job) {
+                self.publish(Topic::Jobs, encode(&announcement)).await;
+            }
+        }
+        self.stand_in().await;
+    }
+
+    /// Announces the jobs of authors that are away, where nobody else has of late; whoever connects is told of them.
+    pub(super) async fn stand_in(&mut self) {
+        let me = self.me;
+        let away = |state: &&mut JobState| state.announcement.is_some() && state.author_heard.elapsed() >= AWAY;
+        let mut passed_on = Vec::new();
+        let mut due = Vec::new();
+        for state in self.jobs.values_mut().filter(away) {
+            let job = state.place.job;
+            passed_on.push(job);
+            // Not all at once: who comes first by chance speaks for all.
+            let chance = f64::from(u16::from_le_bytes([me.0[0], job.0[0]])) / f64::from(u16::MAX);
+            if state.announced.elapsed() >= AWAY.mul_f64(1.0 + chance) {
+                state.announced = Instant::now();
+                due.extend(state.announcement.as_ref().map(encode));
+            }
+        }
+        for announcement in due {
+            self.publish(Topic::Jobs, announcement).await;
+        }
+        if passed_on != self.passed_on {
+            self.passed_on = passed_on;
+            self.greet().await;
+        }
+    }
+
+    /// Whoever connects is told of our open jobs at once.
+    pub(super) async fn greet(&mut self) {
+        let own = self.own();
+        let own: Vec<Announcement> = own.into_iter().filter_map(|job| self.announcement(job)).collect();
+        let others = self.passed_on.iter().filter_map(|job| self.jobs.get(job)?.announcement.clone());
+        let all = own.into_iter().chain(others).take(net::GREETINGS);
+        let mut room = net::GREETING_BYTES;
+        let greetings = all
+            .map(|announcement| encode(&Direct::Announce(Box::new(announcement))).into())
+            .take_while(|greeting: &Bytes| room.checked_sub(greeting.len()).map(|left| room = left).is_some())
+            .collect();
+        if let Err(error) = self.net.set_greetings(greetings).await {
+            warn!(%error, "open jobs are not told to those who connect");
+        }
+    }
+
+    /// Looks for workers on the DHT: asking them connects them, and whoever connects is greeted.
+    pub(super) fn seek(&self) {
+        if !self.own().is_empty() || self.wanted.is_some() {
+            let net = self.net.clone();
+            tokio::spawn(async move { net.find_spare().await });
+        }
+    }
+}
