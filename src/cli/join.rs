@@ -12,7 +12,7 @@ use super::fail::Fail;
 use super::sandbox;
 use super::say::{count, say};
 use crate::control::{self, Asked, Wish, Wishes};
-use crate::peer::{Config, Peer, Status, Terms, Why};
+use crate::peer::{Config, JobStatus, Peer, Status, Terms, Why};
 use crate::store::Home;
 
 /// How long it takes at most until what the owner wants is so, or is not going to be.
@@ -126,10 +126,19 @@ fn line(status: &Status) -> String {
     if let Some(trouble) = &status.trouble {
         line.push_str(&format!("; {trouble}"));
     }
-    for (name, held, running) in &status.jobs {
-        line.push_str(&format!("; {name}: {} to do, {running} running", count(*held, "chunk")));
+    for JobStatus { name, held, running, forgotten_in } in &status.jobs {
+        line.push_str(&format!("; {name}: {} held, {running} running", count(*held, "chunk")));
+        if let Some(left) = forgotten_in {
+            line.push_str(&format!(", its author away, kept for {} more", roughly(*left)));
+        }
     }
     line
+}
+
+/// A time that need not be exact, in words.
+pub fn roughly(time: Duration) -> String {
+    let step = if time.as_secs() >= 86_400 { 3_600 } else { 60 };
+    humantime::format_duration(Duration::from_secs(time.as_secs() / step * step)).to_string()
 }
 
 /// Why fewer cores are lent than could be, in words.
@@ -143,7 +152,10 @@ fn reason(why: Why) -> &'static str {
 }
 
 fn fields_of(status: &Status) -> serde_json::Value {
-    let job = |(name, held, running): &(String, u64, u64)| json!({ "name": name, "held": held, "running": running });
+    let job = |job: &JobStatus| {
+        let left = job.forgotten_in.map(|left| left.as_secs());
+        json!({ "name": job.name, "held": job.held, "running": job.running, "forgotten_in_seconds": left })
+    };
     let jobs: Vec<_> = status.jobs.iter().map(job).collect();
     json!({ "cpus": status.cpus, "lent": status.lent, "why": status.why, "connected": status.connected, "chunks_run": status.chunks_run, "chunks_failed": status.chunks_failed, "trouble": status.trouble, "jobs": jobs })
 }

@@ -2,11 +2,13 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::args::Global;
 use super::fail::Fail;
+use super::join::roughly;
 use super::say::count;
 use crate::control::{self, Wish};
 use crate::store::Home;
@@ -89,7 +91,11 @@ fn words(answer: &Value) -> String {
     for job in answer["jobs"].as_array().into_iter().flatten() {
         let number = |name: &str| job[name].as_u64().unwrap_or(0);
         let name = job["name"].as_str().unwrap_or("?");
-        words += &format!("\n  job {name}: {} to do, {} running", count(number("held"), "chunk"), number("running"));
+        words += &format!("\n  job {name}: {} held, {} running", count(number("held"), "chunk"), number("running"));
+        if let Some(left) = job["forgotten_in_seconds"].as_u64() {
+            let left = roughly(Duration::from_secs(left));
+            words += &format!("; its author is away: it is forgotten in {left}");
+        }
     }
     words
 }

@@ -263,14 +263,27 @@ pub struct Status {
     pub why: Option<Why>,
     /// Peers connected.
     pub connected: usize,
-    /// Jobs it takes part in: name, chunks it holds, chunks that it is running.
-    pub jobs: Vec<(String, u64, u64)>,
+    /// Jobs it takes part in.
+    pub jobs: Vec<JobStatus>,
     /// Chunks run since it started.
     pub chunks_run: u64,
     /// Among them, those that failed.
     pub chunks_failed: u64,
     /// What kept it from the last job that it could not take part in.
     pub trouble: Option<String>,
+}
+
+/// A job that a node takes part in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobStatus {
+    /// Its name for people, fit for a terminal.
+    pub name: String,
+    /// Chunks that this node holds: to be run, running, or run and not collected.
+    pub held: u64,
+    /// Chunks that it is running.
+    pub running: u64,
+    /// Where its author is away: in how long it is forgotten here, unless the author comes back.
+    pub forgotten_in: Option<Duration>,
 }
 
 /// A running node. Dropping it stops it without a word; [`Peer::shutdown`] takes leave.

@@ -32,7 +32,7 @@ const ENDED: usize = 4_096;
 /// Batches of slots under way to one job's feed; the core's window of slots is smaller.
 const BATCHES: usize = 8_192;
 /// A job is kept for so long at least while its author is away: connections break, and come back.
-const LEAST_KEPT: Duration = Duration::from_secs(60);
+pub(super) const LEAST_KEPT: Duration = Duration::from_secs(60);
 
 impl Hive {
     pub(super) async fn open_own(&mut self, own: Own) {

@@ -29,9 +29,10 @@ use crate::peer::provisions::{Provisions, program_of};
 use crate::peer::reports::{Done, Reporter};
 use crate::peer::source::Holders;
 use crate::peer::wire::{ANNOUNCEMENT_BYTES, Announcement, Direct};
-use crate::peer::{Status, since_1970};
+use crate::peer::{JobStatus, Status, since_1970};
 use crate::store::{Blobs, Done as Kept};
 use announce::AWAY;
+use jobs::LEAST_KEPT;
 
 /// Bytes of a direct message.
 const DIRECT_BYTES: usize = MESSAGE_BYTES + ANNOUNCEMENT_BYTES;
@@ -445,8 +446,11 @@ impl Hive {
         }
         let jobs = self.jobs.values().map(|state| {
             let view = state.member.view();
-            let own = view.members.first().map_or((0, 0), |me| (me.held, u64::from(me.load.running)));
-            (printable(&state.manifest.name), own.0, own.1)
+            let (held, running) = view.members.first().map_or((0, 0), |me| (me.held, u64::from(me.load.running)));
+            let away = state.author_heard.elapsed();
+            let keep = Duration::from_secs(state.manifest.keep_seconds.into()).max(LEAST_KEPT);
+            let forgotten_in = (away >= AWAY).then(|| keep.saturating_sub(away));
+            JobStatus { name: printable(&state.manifest.name), held, running, forgotten_in }
         });
         let jobs = jobs.collect();
         let (chunks_run, chunks_failed, trouble) = (self.chunks_run, self.chunks_failed, self.trouble.clone());
