@@ -23,6 +23,7 @@ pub mod ledger;
 mod member;
 pub mod message;
 mod peers;
+pub mod pieces;
 mod recover;
 mod report;
 mod sets;

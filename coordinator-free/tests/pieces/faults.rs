@@ -1,0 +1,1 @@
+//! Worlds in which things go wrong.
