@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use essaim_jobs::NodeId;
 
+use super::bits::Bits;
 use super::session::Session;
 use super::{Exchange, Message};
 
@@ -59,13 +60,18 @@ impl Exchange {
         if spare >= asking.max(self.tuning.offers) {
             return None;
         }
+        let mut underway = Bits::none(self.layout.pieces());
+        for session in self.sessions.values() {
+            session.wants.iter().chain(&session.giving).for_each(|piece| drop(underway.insert(*piece)));
+        }
         let mut candidates = Vec::new();
         for piece in self.have.without(&session.told) {
             if session.theirs.contains(piece) || session.news.contains(piece) {
                 continue;
             }
             let copies = self.copies[piece as usize];
-            let fresh = |at: Duration| self.now.saturating_sub(at) < self.tuning.offer_patience;
+            let fresh =
+                |at: Duration| underway.contains(piece) || self.now.saturating_sub(at) < self.tuning.offer_patience;
             match self.offered[piece as usize] {
                 // Somebody is getting it.
                 Some(at) if copies == 0 && !self.passed_on && fresh(at) => {}

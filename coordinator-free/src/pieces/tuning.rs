@@ -54,12 +54,12 @@ impl Default for Tuning {
             silence: ms(2_000),
             slow: (ms(2_000), 32.0),
             retry: (ms(10_000), ms(160_000)),
-            race: (2.0, ms(100)),
+            race: (3.0, ms(300)),
             racers: 2,
-            giving: (6, 2),
+            giving: (3, 2),
             tell_gap: ms(20),
             pulse: ms(100),
-            offers: 4,
+            offers: 2,
             offer_patience: ms(2_000),
         }
     }

@@ -65,3 +65,22 @@ pub fn outcome(world: &World, takers: usize) -> Outcome {
         messages: world.judge.messages as f64 / (takers as f64 * f64::from(world.layout.pieces())),
     }
 }
+
+#[test]
+fn sixteen_takers_need_little_more_than_one_and_the_author_sends_little_more_than_one_copy() {
+    for latency in [1, 60] {
+        let outcome = swarm(1, 16, 63, latency, Tuning::default());
+        assert!(outcome.time <= 1.3, "{latency} ms: {outcome:?}");
+        assert!(outcome.copies <= 1.25, "{latency} ms: {outcome:?}");
+        assert!(outcome.waste <= 0.03, "{latency} ms: {outcome:?}");
+    }
+}
+
+#[test]
+fn one_or_four_takers_wait_for_nothing() {
+    for (takers, latency, most) in [(1, 1, 1.01), (1, 60, 1.15), (4, 1, 1.06), (4, 60, 1.18)] {
+        let outcome = swarm(1, takers, 63, latency, Tuning::default());
+        assert!(outcome.time <= most, "{takers} takers, {latency} ms: {outcome:?}");
+        assert!(outcome.copies <= 1.1, "{takers} takers, {latency} ms: {outcome:?}");
+    }
+}

@@ -79,8 +79,10 @@ pub struct World {
     pub nodes: Vec<Node>,
     pub judge: Judge,
     pub healed: bool,
-    /// Ways on which nothing arrives.
-    pub deaf: Vec<(usize, usize)>,
+    /// Whether every event but grains is printed.
+    pub trace: bool,
+    /// Ways of sessions on which nothing arrives.
+    pub deaf: Vec<(usize, usize, u64)>,
     numbers: BTreeMap<NodeId, usize>,
     queue: BinaryHeap<Reverse<(Duration, u64)>>,
     events: BTreeMap<u64, Event>,
@@ -102,6 +104,7 @@ impl World {
             nodes: Vec::new(),
             judge: Judge::default(),
             healed: false,
+            trace: false,
             deaf: Vec::new(),
             numbers: BTreeMap::new(),
             queue: BinaryHeap::new(),
@@ -137,6 +140,9 @@ impl World {
             assert!(time <= until, "not through by {until:?}: {}", self.describe());
             self.now = time;
             let event = self.events.remove(&number).unwrap();
+            if self.trace && !matches!(event, Event::In { .. } | Event::Out { .. } | Event::Wake { .. }) {
+                println!("{time:?} {event:?}");
+            }
             self.happen(event);
         }
         assert!(self.all_complete(), "nothing happens any more, and: {}", self.describe());
@@ -405,13 +411,14 @@ impl World {
     }
 
     fn is_deaf(&self, from: usize, to: usize) -> bool {
-        self.deaf.contains(&(from, to))
+        let session = self.nodes[from].sessions.get(&to);
+        session.is_some_and(|session| self.deaf.contains(&(from, to, *session)))
     }
 
     /// One way of a session is lost; ten seconds later both sides notice, and speak anew.
     fn deafen(&mut self, from: usize, to: usize) {
         let Some(session) = self.nodes[from].sessions.get(&to).copied() else { return };
-        self.deaf.push((from, to));
+        self.deaf.push((from, to, session));
         let when = self.now + Duration::from_secs(10);
         self.at(when, Event::Closed { at: from, peer: to, session });
         self.at(when, Event::Closed { at: to, peer: from, session });
@@ -421,7 +428,6 @@ impl World {
     /// Nothing goes wrong any more; and if what is left is not everything, somebody brings it.
     fn heal(&mut self) {
         self.healed = true;
-        self.deaf.clear();
         let mut union = IntervalSet::new();
         for node in self.nodes.iter().filter(|node| node.alive && node.manner == Manner::Honest) {
             union.union(&node.exchange.have());
