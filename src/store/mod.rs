@@ -3,8 +3,13 @@
 
 mod blobs;
 mod home;
+mod partial;
 mod spool;
+mod tree;
+mod whole;
 
 pub use blobs::Blobs;
 pub use home::{Home, HomeError};
+pub use partial::Partial;
 pub use spool::Spool;
+pub use whole::Whole;

@@ -267,7 +267,7 @@ impl Exchange {
                 Some((least, _, _)) if *least < cost => {}
                 Some((least, drawn, of)) if *least == cost => {
                     *of += 1;
-                    if self.rng.next_u64() % *of == 0 {
+                    if self.rng.next_u64().is_multiple_of(*of) {
                         *drawn = piece;
                     }
                 }

@@ -62,7 +62,9 @@ impl Exchange {
         }
         let mut underway = Bits::none(self.layout.pieces());
         for session in self.sessions.values() {
-            session.wants.iter().chain(&session.giving).for_each(|piece| drop(underway.insert(*piece)));
+            for piece in session.wants.iter().chain(&session.giving) {
+                underway.insert(*piece);
+            }
         }
         let mut candidates = Vec::new();
         for piece in self.have.without(&session.told) {

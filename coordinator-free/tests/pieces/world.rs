@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
-use coordinator_free::pieces::{Exchange, Input, Layout, Message, Output, Reason, Tuning};
+use coordinator_free::pieces::{Input, Layout, Message, Output, Reason, Tuning};
 use essaim_jobs::{IntervalSet, NodeId};
 
 use crate::chance::Rng;
@@ -445,9 +445,5 @@ impl World {
                 }
             }
         }
-    }
-
-    pub fn exchange(&self, number: usize) -> &Exchange {
-        &self.nodes[number].exchange
     }
 }
