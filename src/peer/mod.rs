@@ -258,6 +258,8 @@ impl Peer {
             mdns: config.mdns,
             local_dir: config.local_dir.filter(|_| config.mdns),
             serve: Arc::new(move |id| served.find(&id)),
+            serve_pieces: Arc::new(|_| None),
+            upload: None,
             validate: Arc::new(job::judge),
         })
         .await?;

@@ -38,6 +38,7 @@ pub struct Exchange {
     pub(super) offered: Vec<Option<Duration>>,
     /// Whether somebody left because it had everything: so there is more than one copy, though no session says so.
     pub(super) passed_on: bool,
+    pub(super) taking: bool,
     pulse: Duration,
 }
 
@@ -66,6 +67,7 @@ impl Exchange {
             served: 0,
             offered: vec![None; pieces as usize],
             passed_on: false,
+            taking: true,
             pulse: Duration::ZERO,
         }
     }
@@ -80,6 +82,7 @@ impl Exchange {
             Input::Bytes { from, bytes } => self.bytes(from, bytes),
             Input::Arrived { from, piece, right } => self.arrived(from, piece, right),
             Input::Given { to, piece, sent } => self.given(to, piece, sent),
+            Input::Take(take) => self.set_taking(take),
             Input::Tick => {}
         }
         if self.now >= self.pulse && !self.sessions.is_empty() {

@@ -58,6 +58,8 @@ pub enum Input {
         /// Whether it could be read.
         sent: bool,
     },
+    /// Whether pieces are wanted, as they are at the start. What is here is given in any case.
+    Take(bool),
     /// Time has passed: the [`super::Exchange::deadline`], usually.
     Tick,
 }

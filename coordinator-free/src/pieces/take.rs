@@ -22,7 +22,7 @@ impl Exchange {
 
     /// Asks one source for as much as it can do with.
     pub(super) fn fill(&mut self, peer: NodeId) {
-        if self.is_complete() {
+        if self.is_complete() || !self.taking {
             return;
         }
         let mut wanted = Vec::new();
@@ -42,6 +42,18 @@ impl Exchange {
         }
         if !wanted.is_empty() {
             self.send(peer, Message::Want(wanted));
+        }
+    }
+
+    pub(super) fn set_taking(&mut self, take: bool) {
+        self.taking = take;
+        if take {
+            return self.fill_all();
+        }
+        let asked = |session: &Session| session.asked.iter().copied().collect::<Vec<_>>();
+        let pieces: Vec<u32> = self.sessions.values().flat_map(asked).collect();
+        for piece in pieces {
+            self.recall(piece);
         }
     }
 
