@@ -170,6 +170,11 @@ fn one_that_trickles_lies_or_is_silent_does_not_hold_up_the_end() {
     let (time, world) = beside(&bad, RATE / 20);
     assert!(time < 1.15, "{time}");
     assert_eq!(world.judge.wrong.values().sum::<u64>(), 1, "one wrong piece is enough");
+    // The trickling and the silent one were found out while the author was still at work, and asked no more.
+    for bad in [2, 4] {
+        let source = world.nodes[1].exchange.sources().into_iter().find(|source| source.node == world.nodes[bad].id);
+        assert!(source.is_some_and(|source| source.poor), "{bad}");
+    }
     // And where all is over before anybody can be found poor, its pieces are raced for.
     let (time, _) = beside(&[(Manner::Honest, 1_000)], RATE);
     assert!(time < 2.0, "{time}");

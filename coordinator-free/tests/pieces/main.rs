@@ -14,6 +14,7 @@ mod faults;
 mod judge;
 mod link;
 mod node;
+mod rules;
 mod speed;
 mod table;
 mod world;

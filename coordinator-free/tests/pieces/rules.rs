@@ -1,0 +1,184 @@
+//! Rules that one exchange keeps, driven by hand.
+
+use std::time::Duration;
+
+use coordinator_free::pieces::{Exchange, Input, Layout, Message, Output, PIECE_BYTES, Reason, Tuning};
+use essaim_jobs::{IntervalSet, NodeId};
+use proptest::prelude::*;
+
+use crate::node::{exchange, id};
+
+fn layout(pieces: u32) -> Layout {
+    Layout::of(u64::from(pieces) * PIECE_BYTES).unwrap()
+}
+
+fn taker(pieces: u32) -> Exchange {
+    exchange(0, 0, layout(pieces), IntervalSet::new(), Tuning::default())
+}
+
+fn has(from: NodeId, pieces: impl Into<IntervalSet>) -> Input {
+    Input::Message { from, message: Message::Have(pieces.into()) }
+}
+
+fn outputs(exchange: &mut Exchange) -> Vec<Output> {
+    std::iter::from_fn(|| exchange.poll()).collect()
+}
+
+/// What is wanted of a peer now.
+fn wants(exchange: &mut Exchange, of: NodeId) -> Vec<u32> {
+    let want = |output| match output {
+        Output::Send { to, message: Message::Want(list) } if to == of => list,
+        _ => Vec::new(),
+    };
+    outputs(exchange).into_iter().flat_map(want).collect()
+}
+
+#[test]
+fn the_rarest_pieces_are_asked_for_first_and_among_equals_any() {
+    let [many, some, all] = [1, 2, 3].map(id);
+    let mut firsts = IntervalSet::new();
+    for life in 0..20 {
+        let mut taker = exchange(0, life, layout(32), IntervalSet::new(), Tuning::default());
+        for peer in [many, some, all] {
+            taker.handle(Duration::ZERO, Input::Up(peer));
+        }
+        // Not asked yet, as it promises nothing that the others have not.
+        taker.handle(Duration::ZERO, has(many, 0..28));
+        taker.handle(Duration::ZERO, has(some, 0..28));
+        outputs(&mut taker);
+        taker.handle(Duration::ZERO, has(all, 0..32));
+        let wanted = wants(&mut taker, all);
+        assert!(wanted.len() == 2 && wanted.iter().all(|piece| *piece >= 28), "{wanted:?}");
+        firsts.insert(wanted[0]..wanted[0] + 1);
+    }
+    assert!(firsts.len() > 1, "always {firsts:?}");
+}
+
+#[test]
+fn what_was_asked_of_one_that_vanished_is_asked_of_others_at_once() {
+    let [one, other] = [1, 2].map(id);
+    let mut taker = taker(2);
+    for peer in [one, other] {
+        taker.handle(Duration::ZERO, Input::Up(peer));
+        taker.handle(Duration::ZERO, has(peer, 0..2));
+    }
+    outputs(&mut taker);
+    taker.handle(Duration::from_millis(1), Input::Down(one));
+    assert_eq!(wants(&mut taker, other).len(), 2);
+}
+
+#[test]
+fn who_does_not_want_pieces_asks_for_none_and_takes_back_what_it_asked_for() {
+    let peer = id(1);
+    let mut taker = taker(8);
+    taker.handle(Duration::ZERO, Input::Up(peer));
+    taker.handle(Duration::ZERO, has(peer, 0..8));
+    let asked = wants(&mut taker, peer);
+    taker.handle(Duration::ZERO, Input::Take(false));
+    let cancelled = outputs(&mut taker).into_iter().filter(
+        |output| matches!(output, Output::Send { message: Message::Cancel(list), .. } if asked.contains(&list[0])),
+    );
+    assert_eq!(cancelled.count(), asked.len());
+    for second in 1..30 {
+        taker.handle(Duration::from_secs(second), Input::Tick);
+        assert_eq!(outputs(&mut taker), []);
+    }
+    taker.handle(Duration::from_secs(30), Input::Take(true));
+    assert!(!wants(&mut taker, peer).is_empty());
+}
+
+#[test]
+fn what_no_honest_peer_does_ends_its_session_for_good() {
+    let far = IntervalSet::from(8..9);
+    let rude = [
+        Input::Arrived { from: id(1), piece: 3, right: true },
+        has(id(1), far),
+        Input::Message { from: id(1), message: Message::Want(vec![u32::MAX]) },
+        Input::Message { from: id(1), message: Message::Refuse(vec![8]) },
+    ];
+    for input in rude {
+        let mut taker = taker(8);
+        taker.handle(Duration::ZERO, Input::Up(id(1)));
+        taker.handle(Duration::ZERO, input);
+        assert_eq!(outputs(&mut taker), [Output::Leave { peer: id(1), reason: Reason::Rude }]);
+        taker.handle(Duration::ZERO, Input::Up(id(1)));
+        assert!(matches!(outputs(&mut taker)[..], [Output::Leave { peer, .. }] if peer == id(1)));
+        assert_eq!(taker.count(), 0);
+    }
+}
+
+#[test]
+fn there_are_no_more_sessions_than_there_may_be() {
+    let mut taker = taker(8);
+    let most = Tuning::default().sessions;
+    for peer in 0..2 * most {
+        taker.handle(Duration::ZERO, Input::Up(id(peer + 1)));
+    }
+    assert_eq!(taker.sources().len(), most);
+    let full = |output: &Output| matches!(output, Output::Leave { reason: Reason::Full, .. });
+    assert_eq!(outputs(&mut taker).iter().filter(|output| full(output)).count(), most);
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    let peer = (1_usize..5).prop_map(id);
+    let list = prop::collection::vec(0_u32..20, 0..64);
+    let set = prop::collection::vec(0_u32..20, 0..20).prop_map(|list| list.into_iter().collect::<IntervalSet>());
+    let message = prop_oneof![
+        set.prop_map(Message::Have),
+        list.clone().prop_map(Message::Want),
+        list.clone().prop_map(Message::Cancel),
+        list.prop_map(Message::Refuse),
+    ];
+    prop_oneof![
+        2 => peer.clone().prop_map(Input::Up),
+        1 => peer.clone().prop_map(Input::Down),
+        9 => (peer.clone(), message).prop_map(|(from, message)| Input::Message { from, message }),
+        2 => (peer.clone(), any::<u64>()).prop_map(|(from, bytes)| Input::Bytes { from, bytes }),
+        4 => (peer.clone(), 0_u32..20, prop::bool::weighted(0.9))
+            .prop_map(|(from, piece, right)| Input::Arrived { from, piece, right }),
+        2 => (peer, 0_u32..20, any::<bool>()).prop_map(|(to, piece, sent)| Input::Given { to, piece, sent }),
+        1 => any::<bool>().prop_map(Input::Take),
+        2 => Just(Input::Tick),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever peers and drivers say, in whatever order, nothing panics, and nothing is asked, sent or remembered
+    /// beyond its bound.
+    #[test]
+    fn nothing_that_is_said_breaks_it(
+        have in prop::collection::vec(0_u32..18, 0..20),
+        steps in prop::collection::vec((0_u64..3_000, any_input()), 1..200),
+    ) {
+        let mut exchange = exchange(0, 0, layout(18), have.into_iter().collect(), Tuning::default());
+        let (mut now, mut giving) = (Duration::ZERO, Vec::new());
+        for (ms, input) in steps {
+            now += Duration::from_millis(ms);
+            if let Input::Given { to, piece, .. } = &input {
+                giving.retain(|given| *given != (*to, *piece));
+            }
+            exchange.handle(now, input);
+            for output in outputs(&mut exchange) {
+                match output {
+                    Output::Give { to, piece } => {
+                        prop_assert!(exchange.has(piece));
+                        giving.push((to, piece));
+                    }
+                    Output::Leave { peer, .. } => giving.retain(|(to, _)| *to != peer),
+                    Output::Send { message: Message::Have(set), .. } => {
+                        prop_assert!(set.iter().all(|piece| exchange.has(piece)));
+                    }
+                    Output::Send { .. } | Output::Complete => {}
+                }
+            }
+            let sources = exchange.sources();
+            giving.retain(|(to, _)| sources.iter().any(|source| source.node == *to));
+            prop_assert!(sources.len() <= 4 && sources.iter().all(|source| source.asked <= 32));
+            if let Some(due) = exchange.deadline() {
+                prop_assert!(due <= now + Duration::from_secs(1), "{due:?} at {now:?}");
+            }
+        }
+    }
+}
