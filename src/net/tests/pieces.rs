@@ -141,11 +141,11 @@ async fn who_has_a_part_gives_it_on_while_it_takes_the_rest() {
     };
     let from_author = sources(&middle, &[&author]).await;
     let to_middle = download(&middle, &first_place, from_author);
-    eventually("it has begun", || async { first_place.pieces.have().len() > 0 }).await;
+    eventually("it has begun", || async { !first_place.pieces.have().is_empty() }).await;
     // The last one knows nobody else.
     let from_middle = sources(&last, &[&middle]).await;
     let to_last = download(&last, &second_place, from_middle);
-    eventually("a piece was given on", || async { second_place.pieces.have().len() > 0 }).await;
+    eventually("a piece was given on", || async { !second_place.pieces.have().is_empty() }).await;
     assert!(!first_place.pieces.is_complete(), "it was given on before all of it was there");
     for done in [to_middle, to_last] {
         within(done).await.unwrap().unwrap();
