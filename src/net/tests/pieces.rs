@@ -251,12 +251,15 @@ async fn who_breaks_the_rules_of_a_session_ends_it_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "prints figures: 64 MiB to 1, 4 and 16 peers that send 100 Mbit/s each"]
+#[ignore = "prints figures: 64 MiB to 1, 4 and 16 peers that send 100 Mbit/s each; or TAKERS=16 RATE=1000000"]
 async fn figures() {
     let bytes = bytes(256);
     let name = BlobRef::of(&bytes);
-    let rate = 12_500_000;
-    for takers in [1, 4, 16] {
+    let number = |name| std::env::var(name).ok().and_then(|number: String| number.parse().ok());
+    // All nodes share this machine's processor, which may be less than their links together.
+    let rate = number("RATE").unwrap_or(12_500_000);
+    let takers = number("TAKERS").map_or(vec![1, 4, 16], |takers| vec![takers as usize]);
+    for takers in takers {
         let counted = Counted::new(&bytes, false);
         let author = giving(counted.clone(), Some(rate)).await;
         let mut nodes = vec![author];
