@@ -68,6 +68,24 @@ fn what_was_asked_of_one_that_vanished_is_asked_of_others_at_once() {
 }
 
 #[test]
+fn what_was_asked_of_one_that_says_nothing_is_asked_of_others_and_of_it_no_more() {
+    let [silent, other] = [1, 2].map(id);
+    let mut taker = taker(4);
+    taker.handle(Duration::ZERO, Input::Up(silent));
+    taker.handle(Duration::ZERO, has(silent, 0..2));
+    assert_eq!(wants(&mut taker, silent).len(), 2);
+    let patience = Tuning::default().silence;
+    taker.handle(patience / 2, Input::Up(other));
+    taker.handle(patience / 2, has(other, 0..2));
+    assert_eq!(wants(&mut taker, other), [], "it may still come");
+    taker.handle(patience * 2, Input::Tick);
+    assert_eq!(wants(&mut taker, other).len(), 2);
+    taker.handle(patience * 2, has(other, 2..4));
+    taker.handle(patience * 2, has(silent, 2..4));
+    assert_eq!(wants(&mut taker, silent), []);
+}
+
+#[test]
 fn who_does_not_want_pieces_asks_for_none_and_takes_back_what_it_asked_for() {
     let peer = id(1);
     let mut taker = taker(8);
