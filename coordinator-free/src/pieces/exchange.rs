@@ -28,14 +28,16 @@ pub struct Exchange {
     pub(super) copies: Vec<u16>,
     /// Of each piece, how many sources are being asked for it: all, and those that are not poor.
     pub(super) claims: Vec<(u16, u16)>,
-    /// Pieces being sent.
-    pub(super) giving: usize,
+    /// How long a piece takes to be sent, lately.
+    pub(super) give_time: Duration,
+    /// How many were begun.
+    pub(super) gives: u64,
     /// What was given to whoever was served last: where a newcomer's account begins.
     pub(super) served: u64,
     /// Whether it spares itself: it had everything at the start.
     pub(super) spares: bool,
-    /// Of each piece, when a taker was last told of it by a node that spares itself.
-    pub(super) offered: Vec<Option<Duration>>,
+    /// Of each piece, when a taker was last told of it by a node that spares itself, and how many gives ago.
+    pub(super) offered: Vec<Option<(Duration, u64)>>,
     /// Whether somebody left because it had everything: so there is more than one copy, though no session says so.
     pub(super) passed_on: bool,
     pub(super) taking: bool,
@@ -63,7 +65,8 @@ impl Exchange {
             liars: BTreeSet::new(),
             copies: vec![0; pieces as usize],
             claims: vec![(0, 0); pieces as usize],
-            giving: 0,
+            give_time: Duration::ZERO,
+            gives: 0,
             served: 0,
             offered: vec![None; pieces as usize],
             passed_on: false,
@@ -186,7 +189,6 @@ impl Exchange {
         for piece in &session.asked {
             self.unclaim(*piece, session.poor);
         }
-        self.giving -= session.giving.len();
         // What only this one was told of must be told to others.
         for piece in session.told.without(&session.theirs) {
             self.offered[piece as usize] = None;

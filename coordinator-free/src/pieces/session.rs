@@ -34,8 +34,8 @@ pub(super) struct Session {
 
     /// Giving: what it asked for and is not being sent yet, in order; at most [`super::WANTS`].
     pub(super) wants: VecDeque<u32>,
-    /// What is being sent.
-    pub(super) giving: Vec<u32>,
+    /// What is being sent, and since when.
+    pub(super) giving: Vec<(u32, Duration)>,
     /// What it has ever asked for and not taken back.
     pub(super) wanted: Bits,
     /// What it was given, in bytes; for one that did not always ask, what it would have been.
@@ -76,6 +76,6 @@ impl Session {
 
     /// Whether it is asking us for this piece.
     pub(super) fn is_after(&self, piece: u32) -> bool {
-        self.wants.contains(&piece) || self.giving.contains(&piece)
+        self.wants.contains(&piece) || self.giving.iter().any(|(giving, _)| *giving == piece)
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use essaim_jobs::NodeId;
 
-use super::bits::Bits;
 use super::session::Session;
 use super::{Exchange, Message};
 
@@ -45,7 +44,7 @@ impl Exchange {
     /// Tells a taker of as many pieces more as it may soon ask for.
     pub(super) fn offer(&mut self, peer: NodeId) {
         while let Some(piece) = self.next_offer(peer) {
-            self.offered[piece as usize] = Some(self.now);
+            self.offered[piece as usize] = Some((self.now, self.gives));
             if let Some(session) = self.sessions.get_mut(&peer) {
                 session.news.insert(piece);
             }
@@ -60,20 +59,20 @@ impl Exchange {
         if spare >= asking.max(self.tuning.offers) {
             return None;
         }
-        let mut underway = Bits::none(self.layout.pieces());
-        for session in self.sessions.values() {
-            for piece in session.wants.iter().chain(&session.giving) {
-                underway.insert(*piece);
-            }
-        }
+        // A taker has its time for what it was told of: while any are served, as many turns as are fair. One that
+        // takes too long for that, or does not ask, must not keep a piece from all others.
+        let (patience, turns) = self.tuning.offer_patience;
+        let turns = turns * self.sessions.len() as u64;
+        let served = self.quick_gives() > 0;
+        let fresh = |(at, gives): (Duration, u64)| {
+            self.now.saturating_sub(at) < patience || (served && self.gives - gives < turns)
+        };
         let mut candidates = Vec::new();
         for piece in self.have.without(&session.told) {
             if session.theirs.contains(piece) || session.news.contains(piece) {
                 continue;
             }
             let copies = self.copies[piece as usize];
-            let fresh =
-                |at: Duration| underway.contains(piece) || self.now.saturating_sub(at) < self.tuning.offer_patience;
             match self.offered[piece as usize] {
                 // Somebody is getting it.
                 Some(at) if copies == 0 && !self.passed_on && fresh(at) => {}

@@ -31,6 +31,8 @@ pub struct Tuning {
     /// Pieces being sent at once, to all and to one peer. Few, as the sooner a piece is whole the sooner it is
     /// passed on; not one, as ways are long and disks slow.
     pub giving: (usize, usize),
+    /// A piece that has been on its way for so long, and so many times as long as is usual, is not counted among those.
+    pub slow_give: (Duration, u32),
     /// What is new here is told at most so often.
     pub tell_gap: Duration,
     /// Time between two looks at who is late.
@@ -38,8 +40,9 @@ pub struct Tuning {
     /// A complete source tells a taker of so many pieces beyond those that it is asking for, or of as many as it is
     /// asking for, if these are more: so no taker ever waits to be told.
     pub offers: usize,
-    /// A piece told to one taker and not seen at any for so long is told to others.
-    pub offer_patience: Duration,
+    /// A piece told to one taker and not seen at any for so long is told to others; but not before so many pieces a
+    /// session have been sent, if any are being sent.
+    pub offer_patience: (Duration, u64),
 }
 
 impl Default for Tuning {
@@ -57,10 +60,11 @@ impl Default for Tuning {
             race: (3.0, ms(300)),
             racers: 2,
             giving: (3, 2),
+            slow_give: (ms(1_000), 4),
             tell_gap: ms(20),
             pulse: ms(100),
             offers: 2,
-            offer_patience: ms(2_000),
+            offer_patience: (ms(2_000), 8),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::speed::RATE;
 use crate::world::{Event, Weather, World};
 
 /// Worlds that a plain `cargo test` runs.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 80;
 /// What must have happened in some of them.
 const FAULTS: [&str; 13] = [
     "author needed again",

@@ -126,6 +126,63 @@ fn what_no_honest_peer_does_ends_its_session_for_good() {
 }
 
 #[test]
+fn who_does_not_read_keeps_nobody_else_waiting() {
+    let mut giver = exchange(0, 0, layout(8), (0..8).into(), Tuning::default());
+    let want = |from| Input::Message { from, message: Message::Want(vec![0, 1, 2, 3]) };
+    let gives = |giver: &mut Exchange, of| {
+        outputs(giver).into_iter().filter(|output| matches!(output, Output::Give { to, .. } if *to == of)).count()
+    };
+    for deaf in [1, 2, 3].map(id) {
+        giver.handle(Duration::ZERO, Input::Up(deaf));
+        giver.handle(Duration::ZERO, want(deaf));
+    }
+    let reader = id(4);
+    giver.handle(Duration::ZERO, Input::Up(reader));
+    giver.handle(Duration::ZERO, want(reader));
+    assert_eq!(gives(&mut giver, reader), 0, "all that may be sent at once is being sent");
+    // And so it goes on, one pulse after another, until all that is wanted by the one who reads was sent.
+    let mut sent = 0;
+    for pulse in 1..100 {
+        let now = Duration::from_millis(100) * pulse;
+        giver.handle(now, Input::Tick);
+        let more = gives(&mut giver, reader) as u32;
+        for piece in sent..sent + more {
+            giver.handle(now, Input::Given { to: reader, piece, sent: true });
+        }
+        sent += more;
+    }
+    assert_eq!(sent + gives(&mut giver, reader) as u32, 4);
+}
+
+#[test]
+fn what_was_told_to_one_that_does_not_read_is_told_to_others() {
+    let mut giver = exchange(0, 0, layout(8), (0..8).into(), Tuning::default());
+    let [deaf, reader] = [1, 2].map(id);
+    giver.handle(Duration::ZERO, Input::Up(deaf));
+    giver.handle(Duration::ZERO, Input::Up(reader));
+    let mut got = IntervalSet::new();
+    for pulse in 1..200 {
+        let now = Duration::from_millis(100) * pulse;
+        giver.handle(now, Input::Tick);
+        for output in outputs(&mut giver) {
+            match output {
+                Output::Send { to, message: Message::Have(set) } => {
+                    let message = Message::Want(set.iter().collect());
+                    giver.handle(now, Input::Message { from: to, message });
+                }
+                Output::Give { to, piece } if to == reader => {
+                    giver.handle(now, Input::Given { to, piece, sent: true });
+                    giver.handle(now, has(reader, piece..piece + 1));
+                    got.insert(piece..piece + 1);
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(got, IntervalSet::from(0..8));
+}
+
+#[test]
 fn there_are_no_more_sessions_than_there_may_be() {
     let mut taker = taker(8);
     let most = Tuning::default().sessions;

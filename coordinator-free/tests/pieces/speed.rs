@@ -76,6 +76,28 @@ fn sixteen_takers_need_little_more_than_one_and_the_author_sends_little_more_tha
     }
 }
 
+/// Uplinks of homes: all but the author come down a hundred times faster than they go up.
+#[test]
+fn where_all_uplinks_are_slow_they_are_all_used() {
+    let (rate, takers) = (100_000, 8);
+    let layout = Layout::of(SIZE / 8).unwrap();
+    for seed in 1..4 {
+        let mut world = World::new(seed, layout, Tuning::default(), fair(20));
+        world.add((0..layout.pieces()).into(), Manner::Honest, Link::new(rate, RATE, None));
+        for one in 1..=takers {
+            world.add(IntervalSet::new(), Manner::Honest, Link::new(rate, RATE, None));
+            (0..one).for_each(|other| world.connect(one, other));
+        }
+        world.healed = true;
+        world.run(Duration::from_secs(3_600));
+        let one_copy = time(layout.len(), rate).as_secs_f64();
+        let took = world.now.as_secs_f64() / one_copy;
+        let copies = world.nodes[0].sent as f64 / layout.len() as f64;
+        assert!(took < 1.6, "{took}");
+        assert!(copies < 1.5, "{copies}");
+    }
+}
+
 #[test]
 fn one_or_four_takers_wait_for_nothing() {
     for (takers, latency, most) in [(1, 1, 1.01), (1, 60, 1.15), (4, 1, 1.06), (4, 60, 1.18)] {
