@@ -86,6 +86,26 @@ fn what_was_asked_of_one_that_says_nothing_is_asked_of_others_and_of_it_no_more(
 }
 
 #[test]
+fn a_poor_source_is_asked_at_once_for_what_only_it_has() {
+    let [poor, other] = [1, 2].map(id);
+    let mut taker = taker(4);
+    for peer in [poor, other] {
+        taker.handle(Duration::ZERO, Input::Up(peer));
+        taker.handle(Duration::ZERO, has(peer, 0..2));
+    }
+    let now = Tuning::default().silence * 2;
+    taker.handle(now, Input::Tick);
+    assert_eq!(wants(&mut taker, other).len(), 2);
+    taker.handle(now, has(poor, 2..4));
+    for piece in 0..2 {
+        taker.handle(now, Input::Arrived { from: other, piece, right: true });
+    }
+    assert!(taker.sources().iter().any(|source| source.node == poor && source.poor));
+    let wanted = wants(&mut taker, poor);
+    assert!(wanted.len() == 1 && wanted[0] >= 2, "{wanted:?}");
+}
+
+#[test]
 fn who_does_not_want_pieces_asks_for_none_and_takes_back_what_it_asked_for() {
     let peer = id(1);
     let mut taker = taker(8);
