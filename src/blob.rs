@@ -1,11 +1,14 @@
-//! A blob's bytes, wherever they are kept: shared by the network, which sends them, and the store, which
-//! keeps them.
+//! A blob's bytes, wherever they are kept, whole or in part: shared by the network, which sends them, and the
+//! store, which keeps them.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use coordinator_free::pieces::Layout;
+use essaim_jobs::{BlobRef, IntervalSet};
 
 /// Bytes in memory, or a stretch of a file that is read only when they are needed.
 #[derive(Clone, Debug)]
@@ -57,6 +60,55 @@ impl Blob {
             }
         }
     }
+}
+
+/// Bytes of a leaf of the hash tree by which pieces are verified: BLAKE3's own tree, cut off where it is 16 chunks
+/// wide, as bao-tree calls it with a block size of 4. Its inner nodes are 0.4 % of the blob.
+pub const GROUP_BYTES: u64 = 16 << 10;
+
+/// The longest encoding of a piece of `layout`: its bytes, the hashes inside it, and those on the way to it from the
+/// root, 64 bytes a node.
+#[must_use]
+pub fn encoded_most(layout: &Layout) -> usize {
+    let piece = layout.bytes(0);
+    // A blob of at most 2^32 bytes has a tree of at most 18 levels.
+    (piece + 64 * (piece / GROUP_BYTES + 32)) as usize
+}
+
+/// A blob of which some pieces are here, and more may come. All but `name`, `have` and `has` use the disk and the
+/// processor: they are called where blocking is allowed, from several threads at once.
+pub trait Pieces: fmt::Debug + Send + Sync {
+    /// What the blob is called.
+    fn name(&self) -> BlobRef;
+
+    /// The pieces that are here.
+    fn have(&self) -> IntervalSet;
+
+    /// Whether this piece is here.
+    fn has(&self, piece: u32) -> bool;
+
+    /// A piece that is here as others can verify it: the hashes of the tree that lead to it, and its bytes.
+    ///
+    /// # Errors
+    /// The file's; [`io::ErrorKind::InvalidData`] where its bytes are no longer what they were.
+    fn encode(&self, piece: u32) -> io::Result<Bytes>;
+
+    /// Verifies what [`Pieces::encode`] gave elsewhere and keeps it; what is wrong leaves no trace.
+    ///
+    /// # Errors
+    /// [`PieceError`].
+    fn write(&self, piece: u32, encoded: &[u8]) -> Result<(), PieceError>;
+}
+
+/// Why a piece was not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum PieceError {
+    /// It is not a piece of this blob.
+    #[error("piece {0} is not what the blob's name stands for")]
+    Wrong(u32),
+    /// It could not be written.
+    #[error("piece {0} cannot be kept: {1}")]
+    Disk(u32, io::Error),
 }
 
 #[cfg(unix)]

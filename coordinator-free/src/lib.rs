@@ -25,6 +25,7 @@ pub mod ledger;
 mod member;
 pub mod message;
 mod peers;
+pub mod pieces;
 mod recover;
 mod report;
 mod sets;

@@ -59,6 +59,12 @@ pub struct Global {
     /// Do not look for peers on this machine and its LAN
     #[arg(long, global = true)]
     pub no_mdns: bool,
+    /// How many bytes a second of programs, inputs and data are given on to others at most [default: no limit]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = upload)]
+    pub upload: Option<u64>,
+    /// How much disk large programs, inputs and data of others may have; those not used for longest go first
+    #[arg(long, global = true, value_name = "SIZE", default_value = "10GiB", value_parser = bytes)]
+    pub disk: u64,
     /// Say everything as JSON, a line an event, on stderr (`peers`: on stdout)
     #[arg(long, global = true)]
     pub json: bool,
@@ -358,6 +364,13 @@ fn swarm(text: &str) -> Result<SwarmName, String> {
 
 fn hours(text: &str) -> Result<HourRange, String> {
     text.parse().map_err(|error: HoursError| hinted(&error, error.hint()))
+}
+
+fn upload(text: &str) -> Result<u64, String> {
+    match bytes(text)? {
+        0 => Err(hinted(&"with nothing given on, nobody can work for you", "a slow line still gives 100KiB")),
+        size => Ok(size),
+    }
 }
 
 fn keep(text: &str) -> Result<Duration, String> {

@@ -185,6 +185,8 @@ pub async fn start(global: &Global, home: Home, kind: sandbox::Kind, terms: Term
         peers: global.peers.clone(),
         mdns: !global.no_mdns,
         local_dir: local_dir(),
+        upload: global.upload,
+        disk_bytes: global.disk,
         terms,
         sandbox,
     };

@@ -15,6 +15,7 @@ use tokio::task::spawn_blocking;
 use super::client::Client;
 use super::direct::{steady, write_steadily};
 use super::streams::{Kind, OpenError};
+use super::upload::Upload;
 use super::{Serve, addr, limits};
 use crate::blob::Blob;
 
@@ -38,6 +39,23 @@ pub enum FetchError {
     /// Nothing has come from it for long.
     #[error("nothing comes from {0} any more")]
     TimedOut(NodeId),
+    /// None of the sources that were named has it, and no more will be named.
+    #[error("none of those who were asked has the blob {0}")]
+    NoSource(BlobId),
+    /// It is being fetched into another place already.
+    #[error("the blob {0} is being fetched already, into another place")]
+    Elsewhere(BlobId),
+    /// What has come cannot be kept.
+    #[error("the blob {id} cannot be kept: {reason}")]
+    Disk {
+        /// Which.
+        id: BlobId,
+        /// Why, in the system's words.
+        reason: String,
+    },
+    /// More blobs are being moved than may be at once, or the network is shut down.
+    #[error("no more blobs can be fetched now")]
+    Busy,
     /// Larger than may be fetched at all.
     #[error("a blob of {0} bytes is larger than may be fetched")]
     TooLarge(u64),
@@ -115,7 +133,12 @@ async fn ask(stream: &mut Stream, blob: BlobRef) -> io::Result<Option<Vec<u8>>> 
 }
 
 /// Answers the question on `stream` when it has a turn among its peer's and one among everybody's.
-pub(super) async fn answer(mut stream: Stream, serve: Serve, turns: [Arc<Semaphore>; 2]) -> io::Result<()> {
+pub(super) async fn answer(
+    mut stream: Stream,
+    serve: Serve,
+    turns: [Arc<Semaphore>; 2],
+    upload: Upload,
+) -> io::Result<()> {
     let mut question = [0; 40];
     steady(stream.read_exact(&mut question)).await?;
     let (id, most) = question.split_at(32);
@@ -130,14 +153,14 @@ pub(super) async fn answer(mut stream: Stream, serve: Serve, turns: [Arc<Semapho
     match found.filter(|blob| blob.len() <= most) {
         Some(blob) => {
             steady(stream.write_all(&blob.len().to_be_bytes())).await?;
-            send(&mut stream, blob).await?;
+            send(&mut stream, blob, &upload).await?;
         }
         None => steady(stream.write_all(&NOT_THERE.to_be_bytes())).await?,
     }
     steady(stream.close()).await
 }
 
-async fn send(stream: &mut Stream, blob: Blob) -> io::Result<()> {
+async fn send(stream: &mut Stream, blob: Blob, upload: &Upload) -> io::Result<()> {
     let mut at = 0;
     while at < blob.len() {
         let piece = match &blob {
@@ -147,7 +170,10 @@ async fn send(stream: &mut Stream, blob: Blob) -> io::Result<()> {
                 spawn_blocking(move || blob.read(at, limits::PIECE)).await.map_err(io::Error::other)??
             }
         };
-        write_steadily(stream, &piece).await?;
+        for part in piece.chunks(limits::PART) {
+            upload.leave(part.len()).await;
+            write_steadily(stream, part).await?;
+        }
         at += piece.len() as u64;
     }
     Ok(())

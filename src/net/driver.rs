@@ -22,7 +22,9 @@ use super::behaviour::{self, Behaviour, Topic};
 use super::client::{Command, Dialled, PeerInfo, View};
 use super::direct::Outboxes;
 use super::inbox::{Event, Inbox};
+use super::pieces::Exchanges;
 use super::streams::why;
+use super::upload::Upload;
 use super::{PublishError, Serve, SwarmName, Validate, limits, spare};
 
 /// What the loop is given when it starts.
@@ -33,6 +35,8 @@ pub(super) struct Parts {
     /// Whether loopback is all that this node listens on.
     pub(super) only_loopback: bool,
     pub(super) serve: Serve,
+    pub(super) exchanges: Exchanges,
+    pub(super) upload: Upload,
     pub(super) validate: Validate,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) outboxes: Outboxes,

@@ -85,6 +85,26 @@ pub(super) const FETCH_KIB: usize = 512 << 10;
 /// Bytes that are read from disk and written to the network in one piece.
 pub(super) const PIECE: usize = 256 << 10;
 
+/// Blobs about which sessions are open at once, or were lately.
+pub(super) const EXCHANGES: usize = 256;
+/// What has happened in the sessions about one blob and waits for its task; then they wait.
+pub(super) const HAPPENINGS: usize = 256;
+/// Messages about one blob that wait to be written to one peer. They are small, and a peer that reads takes them at
+/// once: one that lets so many pile up is left.
+pub(super) const SESSION_MESSAGES: usize = 1_024;
+/// Pieces, encoded, that wait to be written to one peer; the exchange sends no more to one at once.
+pub(super) const SESSION_GIVES: usize = 4;
+/// Bytes of a piece in one frame: messages pass between frames.
+pub(super) const PART: usize = 32 << 10;
+/// Sources of one blob that wait to be dialled.
+pub(super) const CANDIDATES: usize = 256;
+/// Those that are being dialled.
+pub(super) const PROPOSALS: usize = 16;
+/// What is known of a blob's sessions is kept so long after the last has ended.
+pub(super) const LINGER: Duration = Duration::from_secs(30);
+/// How often it is looked whether somebody still waits for a blob.
+pub(super) const WAITING_LOOK: Duration = Duration::from_secs(1);
+
 /// Bytes of an encoded advert.
 pub(super) const ADVERT_BYTES: usize = 256;
 /// The deepest level of spare-CPU keys: 16 · 2^20 peers.

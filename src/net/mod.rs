@@ -1,10 +1,11 @@
 //! Everything libp2p: finds the peers of one swarm, moves bytes between them, and keeps the bounds.
 //!
-//! It knows nothing of jobs beyond their names, nor of the store, the core or the person. [`start()`] gives a
+//! It knows nothing of jobs beyond their names, nor of the store or the person, nor of the core but for the exchange
+//! of pieces, which it drives. [`start()`] gives a
 //! [`Handle`], with which everything is asked for, and the [`Events`] that happen. Between them stands one
 //! task that owns the swarm (`driver`, `reactions`); whatever takes time has tasks of its own: a writer and
-//! a reader of direct messages for each peer (`direct`), answers to questions (`blobs`, `spare`), and those
-//! that look for peers (`rendezvous`). All bounds stand in `limits`.
+//! a reader of direct messages for each peer (`direct`), answers to questions (`blobs`, `spare`), one for each blob
+//! that is moved in pieces (`pieces`), and those that look for peers (`rendezvous`). All bounds stand in `limits`.
 
 mod addr;
 mod behaviour;
@@ -14,6 +15,7 @@ mod direct;
 mod driver;
 mod inbox;
 mod limits;
+mod pieces;
 mod reactions;
 mod rendezvous;
 mod spare;
@@ -21,6 +23,7 @@ mod start;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -30,7 +33,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use essaim_jobs::{BlobId, BlobRef, NodeId};
 use libp2p::multiaddr::Protocol;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 pub use addr::{AddrError, PeerAddr, SwarmName, parse_listen};
 pub use behaviour::Topic;
@@ -43,11 +46,15 @@ pub use limits::{DIRECT_BYTES, GOSSIP_BYTES, GREETING_BYTES, GREETINGS, TOPICS};
 pub use spare::{Advert, Found};
 pub use start::{NetError, start};
 
-use crate::blob::Blob;
+use crate::blob::{Blob, Pieces};
 use client::{Client, Command};
 
 /// Answers questions for blobs. Called where blocking is allowed, from several threads at once.
 pub type Serve = Arc<dyn Fn(BlobId) -> Option<Blob> + Send + Sync>;
+
+/// Answers questions for blobs that can be had in pieces: whole ones and those of which only a part is here. Called
+/// where blocking is allowed. Those that [`Handle::download`] is fetching are given on without it.
+pub type ServePieces = Arc<dyn Fn(BlobRef) -> Option<Arc<dyn Pieces>> + Send + Sync>;
 
 /// Judges a gossiped message before it is passed on. Called in the network's loop: it must be quick.
 pub type Validate = Arc<dyn Fn(&Topic, &[u8]) -> Verdict + Send + Sync>;
@@ -80,6 +87,10 @@ pub struct Config {
     pub local_dir: Option<PathBuf>,
     /// What this node has to give.
     pub serve: Serve,
+    /// What of it can be had in pieces.
+    pub serve_pieces: ServePieces,
+    /// Bytes of blobs that this node sends a second, to all together; unlimited where there is none.
+    pub upload: Option<u64>,
     /// What this node believes.
     pub validate: Validate,
 }
@@ -92,6 +103,7 @@ impl fmt::Debug for Config {
             .field("peers", &self.peers)
             .field("mdns", &self.mdns)
             .field("local_dir", &self.local_dir)
+            .field("upload", &self.upload)
             .finish_non_exhaustive()
     }
 }
@@ -128,6 +140,7 @@ pub struct Handle {
     client: Client,
     outboxes: direct::Outboxes,
     fetcher: blobs::Fetcher,
+    exchanges: pieces::Exchanges,
     addresses: watch::Receiver<Vec<Multiaddr>>,
     members: watch::Receiver<usize>,
     joined: watch::Receiver<bool>,
@@ -209,6 +222,23 @@ impl Handle {
         self.fetcher.fetch(from, blob).await
     }
 
+    /// Fetches a blob in pieces, from all of `sources` at once and from whoever else opens a session about it, and
+    /// gives on what it has to all of them meanwhile, and for a while after. Sources may be named at any time, and
+    /// again when they were lost; they need not have all of it, nor any of it yet. Waits as long as more may be
+    /// named; dropping it stops the taking.
+    ///
+    /// # Errors
+    /// [`FetchError::NoSource`] when `sources` is closed and no session is left, [`FetchError::Disk`],
+    /// [`FetchError::Elsewhere`], [`FetchError::TooLarge`], [`FetchError::Busy`].
+    pub async fn download(
+        &self,
+        blob: BlobRef,
+        into: Arc<dyn Pieces>,
+        sources: mpsc::Receiver<NodeId>,
+    ) -> Result<(), FetchError> {
+        self.exchanges.download(blob, into, sources).await
+    }
+
     /// Sets what this node answers to those who seek spare CPU and, if it lends, tells the DHT.
     pub async fn advertise(&self, advert: Advert) {
         self.client.tell(Command::Advertise(advert)).await;
@@ -241,6 +271,7 @@ impl Handle {
     /// Ends the network: what was sent is given half a second to arrive, then all connections are closed.
     /// All other handles are closed too.
     pub async fn shutdown(self) {
+        self.exchanges.close();
         self.outboxes.close(limits::FLUSH).await;
         self.client.ask(Command::Shutdown).await;
     }

@@ -324,11 +324,20 @@ impl Driver {
         let Some(peer) = self.peers.get(&id) else { return };
         // Beyond its share a peer's stream is dropped, which it sees.
         let Ok(share) = peer.streams.clone().try_acquire_owned() else { return };
-        let (serve, advert) = (self.parts.serve.clone(), self.advert.clone());
+        if kind == Kind::Pieces {
+            let (exchanges, node) = (self.parts.exchanges.clone(), peer.node);
+            self.tasks.spawn(async move {
+                if let Err(error) = exchanges.answer(node, stream, share).await {
+                    tracing::debug!(peer = %id, %error, "a session about a blob did not begin");
+                }
+            });
+            return;
+        }
+        let (serve, advert, upload) = (self.parts.serve.clone(), self.advert.clone(), self.parts.upload.clone());
         let turns = [peer.serves.clone(), self.serves.clone()];
         self.tasks.spawn(async move {
             let answered: io::Result<()> = match kind {
-                Kind::Blob => blobs::answer(stream, serve, turns).await,
+                Kind::Blob => blobs::answer(stream, serve, turns, upload).await,
                 _ => spare::answer(stream, advert).await,
             };
             if let Err(error) = answered {

@@ -17,6 +17,8 @@ use super::blobs::Fetcher;
 use super::direct::Outboxes;
 use super::driver::{Driver, Parts};
 use super::inbox::Events;
+use super::pieces::Exchanges;
+use super::upload::Upload;
 use super::{Config, Handle, addr, client, inbox, limits, rendezvous};
 
 /// Why a node could not be started.
@@ -78,12 +80,16 @@ pub async fn start(config: Config) -> Result<(Handle, Events), NetError> {
     let (members, members_now) = watch::channel(0);
     let (joined, joined_now) = watch::channel(false);
     let outboxes = Outboxes::new(client.clone(), inbox.clone());
+    let upload = Upload::new(config.upload);
+    let exchanges = Exchanges::new(node, client.clone(), upload.clone(), config.serve_pieces);
     let mut driver = Driver::new(Parts {
         swarm,
         node,
         name: config.swarm.clone(),
         only_loopback,
         serve: config.serve,
+        exchanges: exchanges.clone(),
+        upload,
         validate: config.validate,
         commands,
         outboxes: outboxes.clone(),
@@ -105,7 +111,16 @@ pub async fn start(config: Config) -> Result<(Handle, Events), NetError> {
     tokio::spawn(driver.run());
     let fetcher = Fetcher::new(client.clone());
     Ok((
-        Handle { node, client, outboxes, fetcher, addresses: addresses_now, members: members_now, joined: joined_now },
+        Handle {
+            node,
+            client,
+            outboxes,
+            fetcher,
+            exchanges,
+            addresses: addresses_now,
+            members: members_now,
+            joined: joined_now,
+        },
         events,
     ))
 }

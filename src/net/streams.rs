@@ -38,12 +38,14 @@ pub(super) enum Kind {
     Blob,
     /// One question for an advert, and its answer.
     Advert,
+    /// A session about the pieces of one blob, both ways.
+    Pieces,
 }
 
-const KINDS: [Kind; 4] = [Kind::Hello, Kind::Direct, Kind::Blob, Kind::Advert];
+const KINDS: [Kind; 5] = [Kind::Hello, Kind::Direct, Kind::Blob, Kind::Advert, Kind::Pieces];
 
 #[derive(Debug)]
-struct Protocols([StreamProtocol; 4]);
+struct Protocols([StreamProtocol; KINDS.len()]);
 
 impl Protocols {
     fn name(&self, kind: Kind) -> StreamProtocol {
@@ -103,7 +105,13 @@ impl Behaviour {
             StreamProtocol::try_from_owned(format!("/essaim/{swarm}/{kind}/1")).expect("it begins with a slash")
         };
         Behaviour {
-            protocols: Arc::new(Protocols([name("hello"), name("direct"), name("blob"), name("advert")])),
+            protocols: Arc::new(Protocols([
+                name("hello"),
+                name("direct"),
+                name("blob"),
+                name("advert"),
+                name("pieces"),
+            ])),
             connections: HashMap::new(),
             waiting: HashMap::new(),
             hints: Hints::default(),
@@ -324,7 +332,7 @@ pub(super) struct Inbound(Arc<Protocols>);
 
 impl UpgradeInfo for Inbound {
     type Info = StreamProtocol;
-    type InfoIter = std::array::IntoIter<StreamProtocol, 4>;
+    type InfoIter = std::array::IntoIter<StreamProtocol, { KINDS.len() }>;
 
     fn protocol_info(&self) -> Self::InfoIter {
         self.0.0.clone().into_iter()

@@ -18,7 +18,7 @@ use super::source::Holders;
 use super::wire::{ANNOUNCEMENT_BYTES, Announcement, Place};
 use super::{End, Progress, Traffic, since_1970};
 use crate::net::{Topic, Verdict};
-use crate::store::{Inputs, Outputs};
+use crate::store::{Inputs, Outputs, Partial};
 
 /// Outputs that an author fetches at once; bounds its memory to that many outputs.
 const COLLECTING: usize = 8;
@@ -39,6 +39,8 @@ pub struct JobState {
     pub author_heard: Instant,
     /// Who may have its blobs.
     pub holders: watch::Sender<Holders>,
+    /// Its large data, which stay on the disk as long as this is here.
+    pub _held: Vec<Arc<Partial>>,
     /// The outputs that are kept here for the author to fetch, by slot.
     pub kept: HashMap<u32, BlobId>,
     /// What the author has given to be kept while it is away; and whether more is being fetched.

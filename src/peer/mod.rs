@@ -43,7 +43,7 @@ use provisions::Provisions;
 use source::{Holders, Source};
 use wire::Announcement;
 
-use crate::store::{Blobs, Draft, Home, HomeError, Outputs, Row, Saved, StoreError};
+use crate::store::{Blobs, Cache, Draft, Home, HomeError, Outputs, Row, Saved, StoreError};
 
 /// How long a node waits to be told of a job.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
@@ -63,6 +63,10 @@ pub struct Config {
     pub mdns: bool,
     /// Where nodes of this machine find one another, when `mdns` is on.
     pub local_dir: Option<PathBuf>,
+    /// Bytes a second that it gives others of blobs at most; none: as many as the line takes.
+    pub upload: Option<u64>,
+    /// Bytes of large blobs of others that it keeps at most.
+    pub disk_bytes: u64,
     /// On which terms it is lent.
     pub terms: Terms,
     /// What runs programs here.
@@ -75,6 +79,9 @@ pub enum StartError {
     /// Its home cannot be used.
     #[error(transparent)]
     Home(#[from] HomeError),
+    /// Its folder of blobs cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// It cannot listen.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -89,6 +96,7 @@ impl StartError {
     pub fn hint(&self) -> String {
         match self {
             StartError::Home(e) => e.hint(),
+            StartError::Store(e) => e.hint().into(),
             StartError::Net(e) => e.hint().to_string(),
             StartError::Engine(e) => e.hint().to_string(),
         }
@@ -305,8 +313,9 @@ impl Peer {
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Peer, StartError> {
         let seed = config.home.seed("node")?;
-        let blobs = Arc::new(Blobs::new(config.home.dir().to_owned()));
-        let served = Arc::clone(&blobs);
+        let cache = Cache::new(&config.home.blobs_dir(), config.disk_bytes).map_err(StoreError::from)?;
+        let blobs = Arc::new(Blobs::new(config.home.dir().to_owned(), cache));
+        let (served, given) = (Arc::clone(&blobs), Arc::clone(&blobs));
         let (net, events) = net::start(net::Config {
             seed,
             swarm: config.swarm,
@@ -315,6 +324,8 @@ impl Peer {
             mdns: config.mdns,
             local_dir: config.local_dir.filter(|_| config.mdns),
             serve: Arc::new(move |id| served.find(&id)),
+            serve_pieces: Arc::new(move |name| given.pieces(name)),
+            upload: config.upload,
             validate: Arc::new(job::judge),
         })
         .await?;
@@ -436,7 +447,7 @@ impl Peer {
             key,
             term: row.term,
             again,
-            provisions: Provisions { program, data: Arc::clone(&data) },
+            provisions: Provisions { program, data: Arc::clone(&data), held: Vec::new() },
             inputs,
             outputs: Arc::clone(&outputs),
             notices,

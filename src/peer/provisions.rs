@@ -9,13 +9,15 @@ use essaim_worker::{DataFile, JobSpec, Mode, ProgramId};
 use super::SubmitError;
 use super::source::Source;
 use crate::blob::Blob;
-use crate::store::{Inputs, StoreError};
+use crate::store::{Inputs, Partial, StoreError};
 
 /// A job's program and data.
 #[derive(Clone, Debug)]
 pub struct Provisions {
     pub program: Bytes,
     pub data: Arc<[DataFile]>,
+    /// Those that stand in this node's cache, which stay there as long as this is held.
+    pub held: Vec<Arc<Partial>>,
 }
 
 impl Provisions {
@@ -25,18 +27,19 @@ impl Provisions {
     /// What stood in the way, in words.
     pub async fn fetch(source: &Source, manifest: &Manifest) -> Result<Provisions, String> {
         let program = source.fetch(manifest.program).await?;
+        let mut held = Vec::new();
         let mut data = Vec::with_capacity(manifest.data.len());
         for mount in &manifest.data {
             if mount.blob.len > bounds::BLOB_BYTES {
                 return Err(format!("its data has a file of {} bytes", mount.blob.len));
             }
-            let bytes = source.fetch(mount.blob).await?;
-            let (blobs, name) = (Arc::clone(&source.blobs), mount.name.as_str().to_owned());
-            let keep = move || DataFile::of(name, Arc::new(blobs.file(&bytes)?));
-            let file = tokio::task::spawn_blocking(keep).await.map_err(|e| e.to_string())?;
-            data.push(file.map_err(|error| format!("cannot keep its data: {}", error.kind()))?);
+            let (partial, blob) = source.download(mount.blob).await?;
+            let Blob::File { file, .. } = blob else { return Err("its data is not in a file".into()) };
+            let file = DataFile::of(mount.name.as_str().to_owned(), file);
+            data.push(file.map_err(|error| format!("cannot read its data: {}", error.kind()))?);
+            held.push(partial);
         }
-        Ok(Provisions { program, data: data.into() })
+        Ok(Provisions { program, data: data.into(), held })
     }
 }
 

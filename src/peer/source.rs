@@ -5,17 +5,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use essaim_jobs::{BlobId, BlobRef, NodeId};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
-use crate::blob::Blob;
+use crate::blob::{Blob, Pieces};
 use crate::net::{self, FetchError};
-use crate::store::Blobs;
+use crate::store::{Blobs, Partial};
 
 /// Tries to fetch one blob while its author is there, and the pause after the first failure; it doubles each time.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause, where the author is away: somebody who has it may come.
 const LONGEST: Duration = Duration::from_secs(5);
+
+/// From this size on a blob is moved in pieces.
+const LARGE_BYTES: u64 = 1 << 20;
+/// How often a download looks for others who have some of it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A download to which nothing has come for so long has failed, if the author is there.
+const NOTHING_FOR: Duration = Duration::from_secs(60);
+/// Sources that a download has not taken note of yet.
+const SOURCES: usize = 256;
 
 /// Who may have the blobs of a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,6 +97,10 @@ impl Source {
             if let Some(blob) = self.blobs.find(&name.id) {
                 return read(name, blob).await;
             }
+            if name.len > LARGE_BYTES {
+                let (_held, blob) = self.download(name).await?;
+                return read(name, blob).await;
+            }
             let holders = self.holders.borrow().clone();
             let mut why = "nobody who has it is there".to_owned();
             for node in holders.of(&name.id) {
@@ -105,6 +119,45 @@ impl Source {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST);
         }
+    }
+}
+
+impl Source {
+    /// The blob that `name` names, in a file: a large one comes in pieces, from all who have some of it, and is given on
+    /// meanwhile. It stays on the disk as long as what is returned is held.
+    ///
+    /// # Errors
+    /// What stood in the way, in words: nothing has come for long, or it cannot be kept.
+    pub async fn download(&self, name: BlobRef) -> Result<(Arc<Partial>, Blob), String> {
+        let blobs = Arc::clone(&self.blobs);
+        let opened = tokio::task::spawn_blocking(move || blobs.cache().open(name)).await.map_err(|e| e.to_string())?;
+        let partial = opened.map_err(|e| format!("cannot keep a blob: {e}"))?;
+        let (sender, sources) = mpsc::channel(SOURCES);
+        let download = self.net.download(name, Arc::clone(&partial) as Arc<dyn Pieces>, sources);
+        tokio::pin!(download);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let (mut had, mut since) = (0, Instant::now());
+        while !partial.is_complete() {
+            tokio::select! {
+                done = &mut download => done.map_err(|e| format!("cannot fetch a blob: {e}"))?,
+                _ = look.tick() => {
+                    let holders = self.holders.borrow().clone();
+                    // Those that had nothing may have some by now; who is being talked to already is not asked twice.
+                    for node in holders.of(&name.id) {
+                        let _ = sender.try_send(node);
+                    }
+                    let has = partial.have().len();
+                    if has > had {
+                        (had, since) = (has, Instant::now());
+                    }
+                    if holders.author.is_some() && since.elapsed() >= NOTHING_FOR {
+                        return Err("cannot fetch a blob: nothing comes from anybody".into());
+                    }
+                }
+            }
+        }
+        let blob = partial.blob().ok_or("a blob is not all here")?;
+        Ok((partial, blob))
     }
 }
 

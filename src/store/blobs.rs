@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use essaim_jobs::{BlobId, BlobRef, JobId};
 
-use super::Inputs;
-use crate::blob::Blob;
+use super::{Cache, Inputs, Whole};
+use crate::blob::{Blob, Pieces};
 
 /// Blobs up to this size are kept in memory: two system calls each would cost more than it saves.
 const IN_MEMORY_BYTES: usize = 4 << 10;
@@ -26,6 +26,7 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Blobs {
     dir: PathBuf,
+    cache: Cache,
     state: Mutex<State>,
 }
 
@@ -46,10 +47,26 @@ struct Held {
 }
 
 impl Blobs {
-    /// An empty store whose files are made in `dir`.
+    /// An empty store whose files are made in `dir`, beside a cache of large ones.
     #[must_use]
-    pub fn new(dir: PathBuf) -> Blobs {
-        Blobs { dir, state: Mutex::default() }
+    pub fn new(dir: PathBuf, cache: Cache) -> Blobs {
+        Blobs { dir, cache, state: Mutex::default() }
+    }
+
+    /// The large blobs of others.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// The blob `name`, to be given piece by piece, if all or some of it is here. Reads it once.
+    #[must_use]
+    pub fn pieces(&self, name: BlobRef) -> Option<Arc<dyn Pieces>> {
+        if let Some(partial) = self.cache.find(name) {
+            return Some(partial);
+        }
+        let blob = self.find(&name.id)?;
+        Some(Arc::new(Whole::new(name, blob).ok()?))
     }
 
     /// The blob called `id`, if it is here.

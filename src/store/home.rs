@@ -14,6 +14,7 @@ const SLOTS: usize = 64;
 /// The database, and the folder of jobs.
 const STORE: &str = "store.redb";
 const JOBS: &str = "jobs";
+const BLOBS: &str = "blobs";
 
 /// Why a home cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +136,12 @@ impl Home {
     /// Its database.
     pub(super) fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// The folder of large blobs of others.
+    #[must_use]
+    pub fn blobs_dir(&self) -> PathBuf {
+        self.dir.join(BLOBS)
     }
 
     /// The folder of its author's jobs.

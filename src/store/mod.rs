@@ -2,19 +2,26 @@
 //! author with what has come out of them. Knows nothing of the network, of who runs what, or of the command line.
 
 mod blobs;
+mod cache;
 mod database;
 mod draft;
 mod home;
 mod inputs;
 mod outputs;
+mod partial;
 mod saved;
 #[cfg(test)]
 mod tests;
+mod tree;
+mod whole;
 
 pub use blobs::Blobs;
+pub use cache::Cache;
 pub use database::{Store, StoreError};
 pub use draft::{Draft, FileNumber};
 pub use home::{Home, HomeError};
 pub use inputs::Inputs;
 pub use outputs::{Done, Output, Outputs};
+pub use partial::Partial;
 pub use saved::{Row, Saved};
+pub use whole::Whole;

@@ -7,6 +7,7 @@ mod bounds;
 mod figures;
 mod finding;
 mod moving;
+mod pieces;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -40,6 +41,8 @@ pub(super) fn config() -> Config {
         mdns: false,
         local_dir: None,
         serve: Arc::new(|_| None),
+        serve_pieces: Arc::new(|_| None),
+        upload: None,
         validate: Arc::new(|_, message| match message.first() {
             Some(b'!') => Verdict::Reject,
             Some(b'?') => Verdict::Ignore,

@@ -169,6 +169,7 @@ impl Hive {
             announced: Instant::now(),
             author_heard: Instant::now(),
             holders,
+            _held: provisions.held,
             kept: HashMap::new(),
             custody: Vec::new(),
             keeping: false,

@@ -12,12 +12,12 @@ use essaim_jobs::{AuthorId, BlobRef, ChunkInput, Limits, Manifest, NodeId, Page,
 
 mod crash;
 
-use super::{Blobs, Done, Draft, Home, HomeError, Output, Outputs, Row, Saved};
+use super::{Blobs, Cache, Done, Draft, Home, HomeError, Output, Outputs, Row, Saved};
 
 #[test]
 fn a_blob_is_here_until_it_is_forgotten_as_often_as_put() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = Blobs::new(dir.path().to_owned());
+    let blobs = Blobs::new(dir.path().to_owned(), Cache::new(&dir.path().join("blobs"), 0).unwrap());
     for size in [0, 100, 4 << 10, (4 << 10) + 1, 3 << 20] {
         let bytes = Bytes::from(vec![size as u8; size]);
         let name = blobs.put(&bytes).unwrap();
@@ -33,7 +33,7 @@ fn a_blob_is_here_until_it_is_forgotten_as_often_as_put() {
 #[test]
 fn blobs_in_one_scratch_file_do_not_mix() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = Blobs::new(dir.path().to_owned());
+    let blobs = Blobs::new(dir.path().to_owned(), Cache::new(&dir.path().join("blobs"), 0).unwrap());
     let all: Vec<Bytes> = (0..50_usize).map(|i| Bytes::from(vec![i as u8; 5_000 + i])).collect();
     let names: Vec<BlobRef> = all.iter().map(|bytes| blobs.put(bytes).unwrap()).collect();
     for (bytes, name) in all.iter().zip(names) {
@@ -198,4 +198,27 @@ fn a_home_is_one_nodes_only_and_its_keys_stay() {
     assert_eq!(home.seed("node").unwrap(), seed);
     std::fs::write(path.join("node.key"), b"short").unwrap();
     assert!(matches!(home.seed("node"), Err(HomeError::BadKey(_))));
+}
+
+#[test]
+fn large_blobs_that_were_not_used_for_longest_make_room_and_those_in_use_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::new(dir.path(), 2_500_000).unwrap();
+    let name = |byte: u8| BlobRef { len: 1_000_000, ..BlobRef::of(&[byte]) };
+    let here = |byte| cache.find(name(byte)).is_some();
+    let in_use = cache.open(name(1)).unwrap();
+    drop(cache.open(name(2)).unwrap());
+    assert!(here(1) && here(2) && !here(3));
+    drop(cache.open(name(3)).unwrap());
+    assert!(here(1) && here(3), "the one in use stays, and so does the newest");
+    assert!(!here(2), "it was not used for longest");
+    let other = cache.open(name(3)).unwrap();
+    let error = cache.open(name(4)).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    assert!(here(1) && here(3));
+    drop((in_use, other));
+    cache.open(name(4)).unwrap();
+    // What is here is found again by another process.
+    let again = Cache::new(dir.path(), 2_500_000).unwrap();
+    assert!(again.find(name(4)).is_some());
 }
