@@ -106,6 +106,37 @@ fn a_poor_source_is_asked_at_once_for_what_only_it_has() {
 }
 
 #[test]
+fn a_poor_source_is_given_its_chance_again() {
+    let silent = id(1);
+    let mut taker = taker(4);
+    taker.handle(Duration::ZERO, Input::Up(silent));
+    taker.handle(Duration::ZERO, has(silent, 0..4));
+    let tuning = Tuning::default();
+    taker.handle(tuning.silence * 2, Input::Tick);
+    assert!(taker.sources()[0].poor);
+    taker.handle(tuning.silence * 2 + tuning.retry.0, Input::Tick);
+    assert!(!taker.sources()[0].poor);
+}
+
+#[test]
+fn what_was_told_to_one_that_vanished_is_told_to_others_at_once() {
+    let mut giver = exchange(0, 0, layout(2), (0..2).into(), Tuning::default());
+    let [one, other] = [1, 2].map(id);
+    giver.handle(Duration::ZERO, Input::Up(one));
+    giver.handle(Duration::ZERO, Input::Up(other));
+    let told = |giver: &mut Exchange, whom| {
+        let have = |output| match output {
+            Output::Send { to, message: Message::Have(set) } if to == whom => set.len(),
+            _ => 0,
+        };
+        outputs(giver).into_iter().map(have).sum::<u64>()
+    };
+    assert_eq!(told(&mut giver, other), 0, "both pieces are the first one's");
+    giver.handle(Duration::from_millis(1), Input::Down(one));
+    assert_eq!(told(&mut giver, other), 2);
+}
+
+#[test]
 fn who_does_not_want_pieces_asks_for_none_and_takes_back_what_it_asked_for() {
     let peer = id(1);
     let mut taker = taker(8);
