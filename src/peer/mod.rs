@@ -499,7 +499,7 @@ impl Peer {
     async fn source(&self) -> Source {
         let others = self.net.peers().await.into_iter().map(|peer| peer.node).collect();
         let holders = watch::channel(Holders { author: None, others }).1;
-        Source { blobs: Arc::clone(&self.blobs), net: self.net.clone(), holders }
+        Source { blobs: Arc::clone(&self.blobs), net: self.net.clone(), holders, shared: true }
     }
 
     /// Forgets a job of one's own that has ended, and removes all that belongs to it.

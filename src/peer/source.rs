@@ -62,13 +62,15 @@ pub struct Source {
     pub net: net::Handle,
     /// Who may have them.
     pub holders: watch::Receiver<Holders>,
+    /// Whether others will want the same: large ones are moved in pieces then.
+    pub shared: bool,
 }
 
 impl Source {
-    /// A source of which only one node is known.
+    /// What only one node has, and nobody else will ask for.
     pub fn only(blobs: &Arc<Blobs>, net: &net::Handle, from: NodeId) -> Source {
         let holders = watch::channel(Holders { author: Some(from), others: Vec::new() }).1;
-        Source { blobs: Arc::clone(blobs), net: net.clone(), holders }
+        Source { blobs: Arc::clone(blobs), net: net.clone(), holders, shared: false }
     }
 
     /// As [`Source::fetch`], without waiting for others than those who are there.
@@ -97,7 +99,7 @@ impl Source {
             if let Some(blob) = self.blobs.find(&name.id) {
                 return read(name, blob).await;
             }
-            if name.len > LARGE_BYTES {
+            if self.shared && name.len > LARGE_BYTES {
                 let (_held, blob) = self.download(name).await?;
                 return read(name, blob).await;
             }

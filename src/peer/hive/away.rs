@@ -126,7 +126,8 @@ impl Hive {
             return self.say(from, &Direct::Kept { job, number, without: all() });
         };
         state.keeping = true;
-        let source = Source::only(&self.blobs, &self.net, from);
+        let holders = state.holders.subscribe();
+        let source = Source { blobs: Arc::clone(&self.blobs), net: self.net.clone(), holders, shared: true };
         let sender = self.inner_sender.clone();
         tokio::spawn(async move {
             let (kept, without) = handover::keep(source, blobs).await;

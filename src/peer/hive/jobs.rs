@@ -93,7 +93,7 @@ impl Hive {
         let author = place.node;
         let others = self.connected.iter().copied().filter(|node| *node != author).collect();
         let holders = watch::channel(Holders { author: Some(author), others }).1;
-        let source = Source { blobs: Arc::clone(&self.blobs), net: self.net.clone(), holders };
+        let source = Source { blobs: Arc::clone(&self.blobs), net: self.net.clone(), holders, shared: true };
         let sender = self.inner_sender.clone();
         tokio::spawn(async move {
             source.net.add_address(author, addresses).await;
@@ -153,7 +153,7 @@ impl Hive {
         let feed = Feed::start(Feeding {
             number,
             manifest: Arc::clone(&manifest),
-            source: Source { blobs: Arc::clone(&self.blobs), net: self.net.clone(), holders: watching },
+            source: Source { blobs: Arc::clone(&self.blobs), net: self.net.clone(), holders: watching, shared: true },
             pool: Arc::clone(&self.pool),
             lost: self.lost_sender.clone(),
             window: BATCHES,
