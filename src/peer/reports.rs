@@ -8,6 +8,7 @@ use bytes::Bytes;
 use essaim_jobs::{FailureNote, Leaf, bounds};
 use essaim_worker::{Failure, ProgramError, ProgramId, Report};
 use tokio::sync::mpsc;
+use tracing::debug;
 
 use super::feed::of_ticket;
 use crate::store::Blobs;
@@ -73,6 +74,7 @@ impl Reporter {
             }
         }
         for (number, Finished { results, cpu_micros, wall_micros }) in finished {
+            debug!(number, slots = ?results.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), "ran");
             done.push(Done::Finished { number, results, cpu_micros, wall_micros });
         }
         // An answer to a request that needs no thread comes on the event loop's own, which must not block.
