@@ -119,13 +119,19 @@ impl Outputs {
     ) -> Result<Outputs, StoreError> {
         let mut places = vec![Place::default(); chunks as usize];
         let mut end = 0;
-        let mut whose = vec![None; chunks as usize];
+        // By a number each, from 1: a name each would be 33 bytes a chunk.
+        let (mut whose, mut numbers) = (vec![0_u32; chunks as usize], BTreeMap::new());
         let next = store.outputs(job, |batch| {
+            let mut number = |worker: &NodeId| {
+                let next = numbers.len() as u32 + 1;
+                *numbers.entry(*worker).or_insert(next)
+            };
+            let workers: Vec<u32> = batch.workers.iter().map(&mut number).collect();
             let mut offset = batch.offset;
             for (chunk, len, worker) in batch.outputs {
                 if let Some(place) = places.get_mut(chunk as usize) {
                     *place = Place { offset, len, state: State::Sealed };
-                    whose[chunk as usize] = batch.workers.get(worker as usize).copied();
+                    whose[chunk as usize] = workers.get(worker as usize).copied().unwrap_or(0);
                 }
                 offset += u64::from(len);
             }
@@ -133,8 +139,10 @@ impl Outputs {
         })?;
         // What was written after that is nobody's.
         file.set_len(end)?;
-        let mut by = BTreeMap::new();
-        whose.into_iter().flatten().for_each(|worker| *by.entry(worker).or_default() += 1);
+        let mut counts = vec![0; numbers.len() + 1];
+        whose.into_iter().for_each(|number| counts[number as usize] += 1);
+        let by = numbers.into_iter().map(|(worker, number)| (worker, counts[number as usize]));
+        let by = by.filter(|(_, chunks)| *chunks > 0).collect();
         let index = Index { places, end, next, waiting: Vec::new(), closed: false };
         let dir = PathBuf::new();
         Ok(Outputs { dir, file, disk, store, job, index: Mutex::new(index), changed: Condvar::new(), by })
