@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::node::{Ran, Worker, World, events, guest, run, until, wait_for};
+use crate::node::{Ran, Worker, World, events, example, guest, run, until, wait_for};
 
 /// Kilobytes that the disk has.
 const SIZE: u64 = 16 << 10;
@@ -197,6 +197,34 @@ fn an_output_that_goes_to_a_full_disk_is_not_lost() {
     let mut command = attach(&world, &worker, &home, &name);
     assert!(command.stdout(File::create(&out).unwrap()).stderr(Stdio::null()).status().unwrap().success());
     assert!(fs::read(&out).unwrap() == whole(), "the output differs");
+}
+
+#[test]
+fn an_output_that_is_folded_to_a_full_disk_is_not_lost() {
+    let world = World::new("folded");
+    let Some(disk) = Disk::new(&world) else { return };
+    let home = world.dir.path().join("home");
+    let text: String = (0..100_000).map(|n| format!("{n}\n")).collect();
+    disk.fill(300);
+    let mut command = world.bare("run");
+    command.args(["--no-mdns", "--cpus", "1"]).arg("--home").arg(&home);
+    command.arg(example("wordcount")).arg(world.file("text", &text));
+    let out = disk.path("out");
+    let ended = command.stdout(File::create(&out).unwrap()).stderr(Stdio::piped()).output().unwrap();
+    says(
+        &Ran {
+            stdout: Vec::new(),
+            stderr: String::from_utf8(ended.stderr).unwrap(),
+            status: ended.status.code().unwrap(),
+        },
+        &["cannot write the output: the disk is full", "make room, then `essaim attach"],
+    );
+    let name = listed(&world, &home)[0]["job"].as_str().unwrap().to_owned();
+    disk.make_room();
+    let mut command = world.bare("attach");
+    command.args(["--no-mdns", "--cpus", "1"]).arg("--home").arg(&home).arg(name);
+    assert!(command.stdout(File::create(&out).unwrap()).stderr(Stdio::null()).status().unwrap().success());
+    assert_eq!(fs::read_to_string(&out).unwrap().lines().count(), 100_000);
 }
 
 #[test]
