@@ -1,7 +1,7 @@
 //! Puts the outputs of a job on standard output: in order as they come, or folded by the program itself.
 
 use std::io::{self, ErrorKind, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use essaim_worker::{ChunkSpec, JobSpec, Program, StopFlag};
@@ -44,11 +44,16 @@ pub fn present(outputs: &Arc<Outputs>, chunks: u32, fold: Option<Fold>, stop: &S
         Some(fold) => {
             drop(stdout);
             let frames = Frames { outputs: Arc::clone(outputs), next: 0, chunks, body: None, stop: stop.clone() };
-            let done = fold.program.run_streaming(&fold.spec, ChunkSpec::reduce(), frames, io::stdout(), stop);
+            let refused = Arc::default();
+            let stdout = Stdout { refused: Arc::clone(&refused) };
+            let done = fold.program.run_streaming(&fold.spec, ChunkSpec::reduce(), frames, stdout, stop);
             match done {
                 Ok(_) => io::stdout().flush().map_err(unwritten),
                 Err(_) if stop.is_stopped() => Err(Unwritten::Ended),
-                Err((essaim_worker::Failure::Sink { .. }, _)) => Err(Unwritten::Closed),
+                Err((essaim_worker::Failure::Sink { .. }, _)) => {
+                    let error = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    Err(error.map_or(Unwritten::Closed, unwritten))
+                }
                 Err((failure, _)) => {
                     let note = crate::peer::note(&failure);
                     let (message, hint) = note.message.rsplit_once("\nhint: ").unwrap_or((&note.message, ""));
@@ -79,6 +84,32 @@ fn unwritten(error: io::Error) -> Unwritten {
         ErrorKind::BrokenPipe => Unwritten::Closed,
         ErrorKind::StorageFull => Unwritten::Full("cannot write the output: the disk is full".into()),
         _ => Unwritten::Failed(Fail::new(format!("cannot write the output: {error}"), "see where it is written to")),
+    }
+}
+
+/// Standard output, as a fold writes to it: what the system refused is kept, so that a full disk is told from a reader
+/// that has gone.
+struct Stdout {
+    refused: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl Stdout {
+    fn note<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        done.map_err(|error| {
+            let kind = error.kind();
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            kind.into()
+        })
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.note(io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.note(io::stdout().flush())
     }
 }
 

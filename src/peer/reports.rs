@@ -2,18 +2,25 @@
 //! stored there, so that the event loop only passes names on.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use essaim_jobs::{FailureNote, Leaf, bounds};
 use essaim_worker::{Failure, ProgramError, ProgramId, Report};
 use tokio::sync::mpsc;
+use tracing::{debug, warn};
 
 use super::feed::of_ticket;
 use crate::store::Blobs;
 
 /// Batches of reports that may wait for the event loop before the pool's threads do.
 const WAITING: usize = 4_096;
+
+/// How often an output is tried to be kept on a disk that is full, and the pause between two tries.
+const ROOM_TRIES: u32 = 60;
+const ROOM_PAUSE: Duration = Duration::from_millis(500);
 
 /// What the pool has done, slots instead of tickets.
 pub enum Done {
@@ -73,6 +80,7 @@ impl Reporter {
             }
         }
         for (number, Finished { results, cpu_micros, wall_micros }) in finished {
+            debug!(number, slots = ?results.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), "ran");
             done.push(Done::Finished { number, results, cpu_micros, wall_micros });
         }
         // An answer to a request that needs no thread comes on the event loop's own, which must not block.
@@ -83,17 +91,29 @@ impl Reporter {
         }
     }
 
-    /// The leaf of an output; one that is only named is kept in the store.
+    /// The leaf of an output; one that is only named is kept in the store. While the disk is full this waits for room,
+    /// so that it is one chunk that fails now and then, and not one after the other as fast as they are run; what else
+    /// this node holds is taken over meanwhile by those who get on.
     fn keep(&self, output: &Bytes) -> Leaf {
         if output.len() <= bounds::INLINE_OUTPUT {
             return Leaf::Inline(output.clone());
         }
-        match self.blobs.put(output) {
-            Ok(name) => Leaf::Blob(name),
-            Err(error) => Leaf::Failed(FailureNote {
-                deterministic: false,
-                message: format!("the worker cannot keep the output: {error}\nhint: make room on its disk"),
-            }),
+        let mut tries = 0;
+        loop {
+            let error = match self.blobs.put(output) {
+                Ok(name) => return Leaf::Blob(name),
+                Err(error) => error,
+            };
+            tries += 1;
+            let is_full = error.kind() == ErrorKind::StorageFull;
+            if !is_full || tries == ROOM_TRIES || self.sender.is_closed() {
+                return Leaf::Failed(FailureNote {
+                    deterministic: false,
+                    message: format!("the worker cannot keep the output: {error}\nhint: make room on its disk"),
+                });
+            }
+            warn!(%error, tries, "no room for an output");
+            std::thread::sleep(ROOM_PAUSE);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use essaim_jobs::{JobId, NodeId, WireError, decode, encode};
 use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -37,6 +37,9 @@ pub enum StoreError {
     /// The system refuses a file beside it.
     #[error("a file of the home cannot be used: {0}")]
     Io(#[from] std::io::Error),
+    /// There is no room left on the disk of this folder.
+    #[error("the disk of {0} is full")]
+    Full(PathBuf),
     /// A row is not what it should be.
     #[error("the home's database is spoilt: {0}")]
     Spoilt(#[from] WireError),
@@ -60,11 +63,16 @@ impl StoreError {
         match self {
             StoreError::Version(_) => "use the essaim that made it, or another home with --home DIR",
             _ if self.is_full() => "make room, or choose another disk with --home DIR",
-            StoreError::Database(_) | StoreError::Io(_) => {
+            StoreError::Database(_) | StoreError::Io(_) | StoreError::Full(_) => {
                 "check that its folder can be written, or choose another home with --home DIR"
             }
             StoreError::Spoilt(_) => "move store.redb in that folder away; the jobs in it are lost then",
         }
+    }
+
+    /// The same, saying where there is no room if that is what is wrong: a person may have several disks.
+    pub(super) fn at(self, dir: &Path) -> StoreError {
+        if self.is_full() { StoreError::Full(dir.to_owned()) } else { self }
     }
 
     /// Whether there is no room left on the disk.
@@ -76,6 +84,7 @@ impl StoreError {
                 redb::Error::Io(error) => Some(error),
                 _ => None,
             },
+            StoreError::Full(_) => return true,
             _ => None,
         };
         error.is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)

@@ -139,7 +139,11 @@ impl Draft {
     ///
     /// # Errors
     /// The disk is full, or the home's database cannot be used.
-    pub fn save(mut self, home: &Home, row: Row, program: &[u8]) -> Result<Saved, StoreError> {
+    pub fn save(self, home: &Home, row: Row, program: &[u8]) -> Result<Saved, StoreError> {
+        self.write(home, row, program).map_err(|error| error.at(home.dir()))
+    }
+
+    fn write(mut self, home: &Home, row: Row, program: &[u8]) -> Result<Saved, StoreError> {
         let job = row.manifest.body.id();
         let row = Row { files: self.files.paths(), ..row };
         fs::write(self.dir.path().join(inputs::PROGRAM), program)?;

@@ -87,7 +87,7 @@ impl Home {
             Err(TryLockError::WouldBlock) => return Err(HomeError::InUse(dir.to_owned())),
             Err(TryLockError::Error(e)) => return Err(io(&path, e)),
         }
-        let spoilt = |source| HomeError::Store { path: dir.to_owned(), source };
+        let spoilt = |source: StoreError| HomeError::Store { path: dir.to_owned(), source: source.at(dir) };
         let jobs = dir.join(JOBS);
         fs::create_dir_all(&jobs).map_err(|e| io(&jobs, e))?;
         let store = Arc::new(Store::open(&dir.join(STORE)).map_err(spoilt)?);

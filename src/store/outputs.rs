@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -56,6 +56,8 @@ impl Disk for Arc<File> {
 /// Collected outputs by chunk number.
 #[derive(Debug)]
 pub struct Outputs {
+    /// Where they are, for people.
+    dir: PathBuf,
     /// For reading.
     file: Arc<File>,
     /// The same, for writing.
@@ -121,7 +123,8 @@ impl Outputs {
     pub(super) fn open(dir: &Path, store: Arc<Store>, job: JobId, chunks: u32) -> Result<Outputs, StoreError> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(dir.join(FILE))?;
         let file = Arc::new(file);
-        Outputs::on(Box::new(Arc::clone(&file)), file, store, job, chunks)
+        let outputs = Outputs::on(Box::new(Arc::clone(&file)), file, store, job, chunks)?;
+        Ok(Outputs { dir: dir.parent().unwrap_or(dir).to_owned(), ..outputs })
     }
 
     /// As [`Outputs::open`], with what is written going to `disk`.
@@ -150,7 +153,8 @@ impl Outputs {
         // What was written after that is nobody's.
         file.set_len(end)?;
         let index = Index { places, workers, end, next, waiting: Vec::new(), closed: false };
-        Ok(Outputs { file, disk, store, job, index: Mutex::new(index), changed: Condvar::new() })
+        let dir = PathBuf::new();
+        Ok(Outputs { dir, file, disk, store, job, index: Mutex::new(index), changed: Condvar::new() })
     }
 
     /// The chunks that are sealed.
@@ -225,7 +229,7 @@ impl Outputs {
             if outputs.is_empty() {
                 continue;
             }
-            let outcome = self.write(offset, number, &outputs);
+            let outcome = self.write(offset, number, &outputs).map_err(|error| error.at(&self.dir));
             let names = outputs.into_iter().map(|output| (output.slot, output.worker)).collect();
             done((names, outcome));
         }

@@ -9,6 +9,8 @@ mod node;
 mod owner;
 
 mod finding;
+#[cfg(target_os = "linux")]
+mod full;
 mod jobs;
 mod later;
 mod uses;

@@ -178,7 +178,7 @@ fn two_nodes_in_one_home() {
 }
 
 #[test]
-fn a_disk_that_is_full() {
+fn a_home_that_is_no_folder() {
     let world = World::new("uses");
     let home = std::path::Path::new("/dev/full");
     refused(world.bare("run").arg("--home").arg(home).arg(guest("echo")).args([":::", "1"]), 1, &["/dev/full"]);
