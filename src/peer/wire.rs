@@ -34,6 +34,8 @@ pub struct Place {
     pub term: u64,
     /// Grows with every announcement of one term.
     pub seq: u64,
+    /// Whether this is its last word for now: it leaves.
+    pub left: bool,
     /// Where the outputs are that it had sealed when it left: a blob that lists blobs ([`Collected`]), which its peers
     /// keep.
     pub collected: Option<BlobRef>,

@@ -28,6 +28,7 @@ impl Hive {
             addresses: addresses.take(ADDRESSES).collect(),
             term: author.term,
             seq: author.seq,
+            left: author.handed.is_some(),
             collected: author.handed.and_then(|handed| handed.collected),
         };
         Some(Announcement { manifest: author.manifest.clone(), place: Signed::sign(place, &author.key) })
@@ -49,7 +50,9 @@ impl Hive {
     /// Announces the jobs of authors that are away, where nobody else has of late; whoever connects is told of them.
     pub(super) async fn stand_in(&mut self) {
         let me = self.me;
-        let away = |state: &&mut JobState| state.announcement.is_some() && state.author_heard.elapsed() >= AWAY;
+        let away = |state: &&mut JobState| {
+            state.announcement.is_some() && (state.place.left || state.author_heard.elapsed() >= AWAY)
+        };
         let mut passed_on = Vec::new();
         let mut due = Vec::new();
         for state in self.jobs.values_mut().filter(away) {

@@ -1,6 +1,7 @@
 //! Authors that come and go: where they are, and what they leave to their peers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use coordinator_free::io::Input;
 use essaim_jobs::{BlobRef, JobId, NodeId, encode};
@@ -17,6 +18,10 @@ use crate::peer::wire::{Announcement, Direct};
 
 /// Answers of peers to an author that hands over which may wait.
 const ANSWERS: usize = 1_024;
+
+/// The wish that is none, with which an author takes leave; and how long it waits for that to be heard.
+const FAREWELL: u32 = u32::MAX;
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
 
 impl Hive {
     /// A job that is known is announced once more: its author may be elsewhere by now.
@@ -108,20 +113,39 @@ impl Hive {
             Ok(handed) => author.handed = Some(handed),
             Err(why) => drop(author.trouble.get_or_insert(why)),
         }
-        if author.handed.is_some()
-            && let Some(announcement) = self.announcement(job)
-        {
-            // The last word, which says where the rest is.
-            let last = Direct::Announce(Box::new(announcement));
-            self.connected.clone().into_iter().for_each(|node| self.say(node, &last));
+        if author.handed.is_none() {
+            return self.end(job, None, None).await;
         }
-        self.end(job, None, None).await;
+        let (answer, mut answers) = mpsc::channel(ANSWERS);
+        author.handing = Some(answer);
+        let Some(announcement) = self.announcement(job) else { return };
+        // The last word, which says where the rest is; and a wish for nothing, whose answer says that it was heard.
+        let last = Direct::Announce(Box::new(announcement));
+        let mut waiting = self.connected.clone();
+        for node in &waiting {
+            self.say(*node, &last);
+            self.say(*node, &Direct::Keep { job, number: FAREWELL, blobs: Vec::new() });
+        }
+        let sender = self.inner_sender.clone();
+        tokio::spawn(async move {
+            let heard = async {
+                while !waiting.is_empty() {
+                    let Some((node, _)) = answers.recv().await else { break };
+                    waiting.remove(&node);
+                }
+            };
+            let _ = tokio::time::timeout(HEARD_WITHIN, heard).await;
+            let _ = sender.send(Inner::Parted { job }).await;
+        });
     }
 
     /// The author asks for blobs to be kept.
     pub(super) fn on_keep(&mut self, from: NodeId, job: JobId, number: u32, blobs: Vec<BlobRef>) {
         let may = |state: &&mut JobState| state.place.node == from && state.author.is_none() && !state.keeping;
         let all = || (0..blobs.len() as u16).collect();
+        if blobs.is_empty() {
+            return self.say(from, &Direct::Kept { job, number, without: Vec::new() });
+        }
         let Some(state) = self.jobs.get_mut(&job).filter(may) else {
             return self.say(from, &Direct::Kept { job, number, without: all() });
         };

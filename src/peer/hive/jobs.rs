@@ -50,7 +50,8 @@ impl Hive {
             self.end(job, None, None).await;
         }
         let addresses = Vec::new();
-        let place = Place { job, node: self.me, addresses, term: author.term, seq: author.seq, collected: None };
+        let place =
+            Place { job, node: self.me, addresses, term: author.term, seq: author.seq, left: false, collected: None };
         self.open(&manifest, place, None, provisions, Some(author)).await;
         self.greet().await;
         self.announce_all().await;

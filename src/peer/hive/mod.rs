@@ -68,6 +68,8 @@ enum Inner {
     Keeping { job: JobId, author: NodeId, number: u32, kept: Vec<BlobRef>, without: Vec<u16> },
     /// A job of our own is its peers' now.
     HandedOver { job: JobId, outcome: Result<Handed, String> },
+    /// Its peers have heard so, or do not answer.
+    Parted { job: JobId },
 }
 
 /// What a hive is made of.
@@ -396,6 +398,7 @@ impl Hive {
                 }
             }
             Inner::HandedOver { job, outcome } => self.on_handed_over(job, outcome).await,
+            Inner::Parted { job } => self.end(job, None, None).await,
             Inner::Kept { job, kept: (outputs, Ok(())) } => {
                 for (slot, worker) in outputs {
                     self.give(job, Input::Collected { slot, worker, safe: true });
@@ -427,10 +430,10 @@ impl Hive {
         let connected = self.connected.len();
         for state in self.jobs.values_mut() {
             let author = state.place.node;
-            if self.connected.contains(&author) || author == self.me {
+            if !state.place.left && (self.connected.contains(&author) || author == self.me) {
                 state.author_heard = Instant::now();
             }
-            let there = state.author_heard.elapsed() < AWAY;
+            let there = !state.place.left && state.author_heard.elapsed() < AWAY;
             let view = state.member.view();
             let others = view.members.iter().map(|member| member.node);
             let others = others.filter(|node| *node != author && self.connected.contains(node)).collect();
@@ -449,7 +452,7 @@ impl Hive {
             let (held, running) = view.members.first().map_or((0, 0), |me| (me.held, u64::from(me.load.running)));
             let away = state.author_heard.elapsed();
             let keep = Duration::from_secs(state.manifest.keep_seconds.into()).max(LEAST_KEPT);
-            let forgotten_in = (away >= AWAY).then(|| keep.saturating_sub(away));
+            let forgotten_in = (state.place.left || away >= AWAY).then(|| keep.saturating_sub(away));
             JobStatus { name: printable(&state.manifest.name), held, running, forgotten_in }
         });
         let jobs = jobs.collect();
