@@ -186,7 +186,9 @@ mod tests {
             let mut silent = UnixStream::connect(home.path().join(NAME)).await.unwrap();
             let close = tokio::time::timeout(SPEAK_WITHIN / 2, wishes.close());
             close.await.expect("it waits for one that says nothing");
-            assert_eq!(silent.read_u8().await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+            // It may not even have been taken up.
+            let kind = silent.read_u8().await.unwrap_err().kind();
+            assert!(matches!(kind, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{kind}");
         });
     }
 }

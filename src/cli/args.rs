@@ -30,6 +30,7 @@ Examples:
   essaim run examples/primes 0..100_000_000      a folder with a Cargo.toml is built first
   essaim run simulate.wasm ::: 1 2 3 4           one piece of work for each value
   essaim peers                                   who lends what
+  essaim jobs                                    what is not finished; `essaim attach JOB` goes on with it
 
 What is always the same can stand in essaim.toml (`essaim config` shows it and says where).
 `essaim help run` says more. Options on this page go before or after the verb."

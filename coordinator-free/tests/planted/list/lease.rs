@@ -100,8 +100,8 @@ pub fn plants() -> Vec<Plant> {
             what: "results that were lost on the way are not sent again",
             edits: &[Edit {
                 file: "coordinator-free/src/report.rs",
-                old: "self.remember(now + delay, slots, attempt);",
-                new: "let _ = (delay, slots);",
+                old: "self.remember(now + delay, results.receipt.body.slots.clone(), attempt);",
+                new: "let _ = (now + delay, attempt);",
             }],
             sim: SIM,
         },

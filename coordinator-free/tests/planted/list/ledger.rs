@@ -10,8 +10,8 @@ pub fn plants() -> Vec<Plant> {
             what: "anyone seals under the author's name",
             edits: &[Edit {
                 file: "coordinator-free/src/ledger.rs",
-                old: "new.verify().map_err(|_| Rejection::Signature)?; self.sealed =",
-                new: "self.sealed =",
+                old: "new.verify().map_err(|_| Rejection::Signature)?; if new.body.term > self.term {",
+                new: "if new.body.term > self.term {",
             }],
             sim: SIM,
         },
@@ -90,7 +90,7 @@ pub fn plants() -> Vec<Plant> {
             what: "a seal replaces what was sealed before it",
             edits: &[Edit {
                 file: "coordinator-free/src/ledger.rs",
-                old: "self.sealed = sets::union([&self.sealed, &fresh]);",
+                old: "self.sealed = sets::union([&self.sealed, &new.body.slots]);",
                 new: "self.sealed = new.body.slots.clone();",
             }],
             sim: SIM,
@@ -100,8 +100,8 @@ pub fn plants() -> Vec<Plant> {
             what: "who asks what it lacks is not told what is sealed",
             edits: &[Edit {
                 file: "coordinator-free/src/gossip.rs",
-                old: "self.group.id == crate::groups::FIRST && sealed < self.ledger.sealed().len();",
-                new: "sealed > u64::MAX - 1;",
+                old: "self.group.id == crate::groups::FIRST && sealed < known;",
+                new: "sealed.0 > u64::MAX - 1;",
             }],
             sim: SIM,
         },
