@@ -104,13 +104,7 @@ impl Member {
         if self.author.is_none() || results.worker() != from {
             return Err(Rejection::Unasked);
         }
-        if receipt.job != self.config.job {
-            return Err(Rejection::OtherJob);
-        }
-        if receipt.slots.end() > self.config.rows.slots() {
-            return Err(Rejection::Slots);
-        }
-        results.verify().map_err(|_| Rejection::Signature)?;
+        self.check_results(results)?;
         if self.work.aside.get(&from).is_some_and(|aside| self.answers(&aside.slots, &receipt.slots)) {
             // Who has run it has taken it.
             self.grant_taken(from);
@@ -134,6 +128,18 @@ impl Member {
             self.send(from, Message::Counted { slots: left });
         }
         Ok(())
+    }
+
+    /// Whether these are results of this job, rightly signed.
+    pub(crate) fn check_results(&self, results: &Results) -> Result<(), Rejection> {
+        let receipt = &results.receipt.body;
+        if receipt.job != self.config.job {
+            return Err(Rejection::OtherJob);
+        }
+        if receipt.slots.end() > self.config.rows.slots() {
+            return Err(Rejection::Slots);
+        }
+        results.verify().map_err(|_| Rejection::Signature)
     }
 
     /// Whether among `results` are chunks of `granted`, be it in another row.

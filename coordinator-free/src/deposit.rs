@@ -49,20 +49,13 @@ impl Member {
     }
 
     pub(crate) fn on_deposit(&mut self, from: NodeId, results: &Results) -> Result<(), Rejection> {
-        let receipt = &results.receipt.body;
         if self.author.is_some() {
             return self.on_results(from, results);
         }
         if results.worker() != from || self.config.rows.copies > 1 || !self.is_fellow(&from) {
             return Err(Rejection::Unasked);
         }
-        if receipt.job != self.config.job {
-            return Err(Rejection::OtherJob);
-        }
-        if receipt.slots.end() > self.config.rows.slots() {
-            return Err(Rejection::Slots);
-        }
-        results.verify().map_err(|_| Rejection::Signature)?;
+        self.check_results(results)?;
         for (slot, leaf) in results.iter() {
             if self.wants(slot) && !matches!(leaf, Leaf::Failed(_)) {
                 self.out.push_back(Output::Keep { slot, worker: from, leaf: leaf.clone() });

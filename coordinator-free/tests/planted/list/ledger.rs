@@ -60,8 +60,8 @@ pub fn plants() -> Vec<Plant> {
             what: "anyone reports results under a worker's name",
             edits: &[Edit {
                 file: "coordinator-free/src/author.rs",
-                old: "results.verify().map_err(|_| Rejection::Signature)?;",
-                new: "",
+                old: "results.verify().map_err(|_| Rejection::Signature)",
+                new: "Ok(())",
             }],
             sim: SIM,
         },
