@@ -1,6 +1,6 @@
 //! A job whose chunks read the blob: each node that joins it downloads the blob first.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -77,8 +77,13 @@ type Line = (usize, Instant, String);
 fn start(mut command: Command, peer: usize, told: &mpsc::SyncSender<Line>) -> Process {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let (lines, told) = (BufReader::new(child.stderr.take().unwrap()).lines(), told.clone());
+    let mut log = std::env::var_os("ESSAIM_LAB_LOGS")
+        .map(|folder| std::fs::File::create(Path::new(&folder).join(format!("{peer}.log"))).unwrap());
     std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
+            if let Some(log) = &mut log {
+                writeln!(log, "{line}").unwrap();
+            }
             if told.send((peer, Instant::now(), line)).is_err() {
                 return;
             }
