@@ -3,8 +3,9 @@
 //!
 //! Each peer is a network namespace of its own with so many Mbit/s each way. That wants Linux, root, and a few minutes,
 //! so it is opt-in: `ESSAIM_LAB=1 cargo lab`. `ESSAIM_LAB_MBIT` (100), `ESSAIM_LAB_MIB` (64) and `ESSAIM_LAB_PEERS`
-//! (1,4,16) change what is run, `ESSAIM_LAB_LOGS` names a folder for what the nodes say; a part of a test's name after `cargo lab` runs that one. Nothing here fails for being
-//! slow: the figures are printed, with how busy the processor was, since 17 peers on one machine may be bound by that.
+//! (1,4,16) change what is run, `ESSAIM_LAB_LOGS` names a folder for what the nodes say; a part of a test's name after
+//! `cargo lab` runs that one. Nothing here fails for being slow: the figures are printed, with how busy the processor
+//! was, since 17 peers on one machine may be bound by that.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
