@@ -84,16 +84,16 @@ impl Hive {
             return self.on_place(announcement);
         }
         let busy = self.jobs.len() + self.joining.len() >= JOBS;
-        let known = self.joining.contains(&job) || self.has_ended(&job);
+        let known = self.joining.contains_key(&job) || self.has_ended(&job);
         if self.cpus == 0 || self.leaving || known || busy || announcement.check().is_err() {
             return;
         }
-        self.joining.insert(job);
         let place = &announcement.place.body;
         let addresses: Vec<Multiaddr> = place.addresses.iter().filter_map(|text| text.as_str().parse().ok()).collect();
         let author = place.node;
         let others = self.connected.iter().copied().filter(|node| *node != author).collect();
-        let holders = watch::channel(Holders { author: Some(author), others }).1;
+        let (known, holders) = watch::channel(Holders { author: Some(author), others });
+        self.joining.insert(job, known);
         let source = Source { blobs: Arc::clone(&self.blobs), net: self.net.clone(), holders, shared: true };
         let sender = self.inner_sender.clone();
         tokio::spawn(async move {

@@ -101,7 +101,7 @@ pub struct Hive {
     numbers: HashMap<u32, JobId>,
     next_number: u32,
     /// Jobs whose program and data are being fetched.
-    joining: HashSet<JobId>,
+    joining: HashMap<JobId, watch::Sender<Holders>>,
     ended: VecDeque<(JobId, Option<Signed<Close>>)>,
     connected: HashSet<NodeId>,
     /// A job that somebody here asks for.
@@ -154,7 +154,7 @@ impl Hive {
             jobs: BTreeMap::new(),
             numbers: HashMap::new(),
             next_number: 0,
-            joining: HashSet::new(),
+            joining: HashMap::new(),
             ended: VecDeque::new(),
             connected: HashSet::new(),
             wanted: None,
@@ -259,6 +259,10 @@ impl Hive {
         match event {
             Event::Up(peer) => {
                 self.connected.insert(peer);
+                for holders in self.joining.values() {
+                    // At most as many as there are connections.
+                    holders.send_modify(|holders| holders.others.push(peer));
+                }
                 self.give_all(|| Input::Up(peer));
             }
             Event::Down(peer) => {
