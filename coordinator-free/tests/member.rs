@@ -486,7 +486,8 @@ fn statement() -> impl Strategy<Value = Message> {
         (1_u8..4, 1_u64..6, slots(), slots(), 0_u32..9).prop_map(|(owner, seq, held, done, queued)| {
             Message::Record(record(owner, seq, held, done, Load { queued, ..idle(2) }))
         }),
-        slots().prop_map(|slots| Message::Seal(Signed::sign(Seal { job: JOB, term: 0, slots }, &key(100)))),
+        (0_u64..3, slots())
+            .prop_map(|(term, slots)| Message::Seal(Signed::sign(Seal { job: JOB, term, slots }, &key(100)))),
     ]
 }
 
