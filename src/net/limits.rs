@@ -96,6 +96,8 @@ pub(super) const SESSION_MESSAGES: usize = 1_024;
 pub(super) const SESSION_GIVES: usize = 4;
 /// Bytes of a piece in one frame: messages pass between frames.
 pub(super) const PART: usize = 32 << 10;
+/// How long a piece may be coming before it is said how much of it has.
+pub(super) const TELL_BYTES: Duration = Duration::from_millis(50);
 /// Sources of one blob that wait to be dialled.
 pub(super) const CANDIDATES: usize = 256;
 /// Those that are being dialled.

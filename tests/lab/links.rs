@@ -1,5 +1,6 @@
 //! A switch and its peers: a bridge in a namespace of its own, and for each peer a namespace and a pair of virtual
-//! interfaces, whose both ends send at the given rate and no faster.
+//! interfaces, whose both ends send at the given rate and no faster. TCP's congestion control is CUBIC, which is what
+//! most machines have, and not this machine's: what is lost in short queues depends on it.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -50,6 +51,8 @@ impl Links {
                 ip(&["-n", &bridge, "link", "set", &port, "master", "br0", "up"])?;
                 ip(&["-n", &name, "addr", "add", &address, "dev", "eth0"])?;
                 ip(&["-n", &name, "link", "set", "eth0", "up"])?;
+                let all = ["route", "replace", "10.77.0.0/24", "dev", "eth0", "src", &links.address(peer).to_string()];
+                ip(&[&["-n", &name], &all[..], &["congctl", "cubic"]].concat())?;
                 shape(&bridge, &port, mbit)?;
                 shape(&name, "eth0", mbit)?;
             }

@@ -81,18 +81,18 @@ fn measure(what: &str, run: impl Fn(&Links, &Path, &Path) -> Run) {
         let before = Spent::now(&[]);
         let Run { mut had, processes } = run(&links, &plan.file, &folder);
         let after = Spent::now(&processes);
-        let sent = links.sent(0);
+        let sent = |peer| links.sent(peer) as f64 / plan.bytes as f64;
+        let (author, all) = (sent(0), (0..=takers).map(sent).sum::<f64>() / takers as f64);
         drop(processes);
         had.sort();
         assert_eq!(had.len(), takers);
         let (first, last) = (had[0].as_secs_f64(), had[takers - 1].as_secs_f64());
         eprintln!(
             "{what:<6} {takers:>2} peers, {:>3} Mbit/s, {} MiB: time / ideal {:.2} (first {first:.2} s, last {last:.2} s, \
-             ideal {ideal:.2} s); author sent {:.2} copies; processor {:.0} % busy, {:.1} s of it ours; load {}",
+             ideal {ideal:.2} s); author sent {author:.2} copies, all {all:.2} a taker; processor {:.0} % busy, {:.1} s of it ours; load {}",
             plan.mbit,
             plan.bytes >> 20,
             last / ideal,
-            sent as f64 / plan.bytes as f64,
             after.busy_since(&before) * 100.0,
             after.ours - before.ours,
             fs::read_to_string("/proc/loadavg").unwrap().split(' ').next().unwrap_or_default(),

@@ -46,6 +46,11 @@ impl Bits {
         ones(self.words.iter().zip(&other.words).map(|(a, b)| a & !b))
     }
 
+    /// Whether `other` has all of it.
+    pub(super) fn is_within(&self, other: &Bits) -> bool {
+        self.without(other).next().is_none()
+    }
+
     pub(super) fn add(&mut self, other: &Bits) {
         for (word, more) in self.words.iter_mut().zip(&other.words) {
             *word |= more;

@@ -28,6 +28,10 @@ pub struct Exchange {
     pub(super) copies: Vec<u16>,
     /// Of each piece, how many sources are being asked for it: all, and those that are not poor.
     pub(super) claims: Vec<(u16, u16)>,
+    /// Of each piece, when it was last asked for.
+    pub(super) asked_at: Vec<Duration>,
+    /// How long a piece takes to come once it is asked for, lately.
+    pub(super) take_time: Duration,
     /// How long a piece takes to be sent, lately.
     pub(super) give_time: Duration,
     /// How many were begun.
@@ -65,6 +69,8 @@ impl Exchange {
             liars: BTreeSet::new(),
             copies: vec![0; pieces as usize],
             claims: vec![(0, 0); pieces as usize],
+            asked_at: vec![Duration::ZERO; pieces as usize],
+            take_time: Duration::ZERO,
             give_time: Duration::ZERO,
             gives: 0,
             served: 0,

@@ -38,6 +38,7 @@ impl Exchange {
             let claims = &mut self.claims[piece as usize];
             claims.0 += 1;
             claims.1 += u16::from(!session.poor);
+            self.asked_at[piece as usize] = now;
             wanted.push(piece);
         }
         if !wanted.is_empty() {
@@ -110,6 +111,10 @@ impl Exchange {
     /// The piece that would otherwise come last, if this source is likely to bring it much sooner: at the end, when
     /// every piece is being asked for.
     fn race(&mut self, peer: NodeId) -> Option<u32> {
+        let is_open = |piece: u32| !self.have.contains(piece) && self.claims[piece as usize].0 == 0;
+        if (0..self.layout.pieces()).any(is_open) {
+            return None;
+        }
         let (times, by) = self.tuning.race;
         let session = self.sessions.get(&peer).filter(|session| !session.poor)?;
         let here = self.expected(session, session.asked.len() + 1)? + session.answers_in.unwrap_or_default();
@@ -183,6 +188,8 @@ impl Exchange {
         }
         let was_poor = session.poor;
         if asked.is_some() {
+            let took = now.saturating_sub(self.asked_at[piece as usize]);
+            self.take_time = (self.take_time * 7 + took) / 8;
             self.unclaim(piece, was_poor);
             self.redeem(from);
         }
@@ -267,7 +274,8 @@ impl Exchange {
     }
 
     fn is_silent(&self, session: &Session) -> bool {
-        let patience = self.tuning.silence + 2 * session.answers_in.unwrap_or_default();
+        let (least, times) = self.tuning.silence;
+        let patience = least.max(self.take_time * times) + 2 * session.answers_in.unwrap_or_default();
         self.now.saturating_sub(session.silent_since) > patience
     }
 

@@ -11,9 +11,16 @@ use super::session::Session;
 use super::{Exchange, Message};
 
 impl Exchange {
-    /// When a session may be told its news.
+    /// When a session is told its news. Soonest by who spares itself, as its takers know of little else; later where
+    /// it has all of that itself, and it only helps it to guess which pieces are rare.
     pub(super) fn tell_at(&self, session: &Session) -> Duration {
-        session.told_at.map_or(Duration::ZERO, |at| at + self.tuning.tell_gap)
+        let needless = session.news.is_within(&session.theirs) && !self.is_complete();
+        let gap = match () {
+            () if self.spares => self.tuning.offer_gap,
+            () if needless => self.tuning.tell_gap.1,
+            () => self.tuning.tell_gap.0,
+        };
+        session.told_at.map_or(Duration::ZERO, |at| at + gap)
     }
 
     /// Says the news to all to whom they may be said now.

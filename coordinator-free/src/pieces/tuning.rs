@@ -16,9 +16,9 @@ pub struct Tuning {
     pub ahead: Duration,
     /// What speed is measured over.
     pub meter: Duration,
-    /// A source that was asked and gives not one byte for so long, beyond twice its answering time, is *poor*:
-    /// others are asked for what it was asked for.
-    pub silence: Duration,
+    /// A source that was asked and gives not one byte for so long, and for so many times as long as a piece takes to
+    /// come lately, beyond twice its answering time, is *poor*: others are asked for what it was asked for.
+    pub silence: (Duration, u32),
     /// A source that has been measured for so long, and is so many times slower than the fastest, is poor too.
     pub slow: (Duration, f64),
     /// A poor source is tried again after this long, and each time after the double, up to the second.
@@ -33,10 +33,13 @@ pub struct Tuning {
     pub giving: (usize, usize),
     /// A piece that has been on its way for so long, and so many times as long as is usual, is not counted among those.
     pub slow_give: (Duration, u32),
-    /// What is new here is told at most so often.
-    pub tell_gap: Duration,
+    /// What is new here is told at most so often: to who lacks it, and to who has it, too. Each is a message, and what
+    /// it costs to send and to receive one is more than what it costs that others wait for it so long.
+    pub tell_gap: (Duration, Duration),
     /// Time between two looks at who is late.
     pub pulse: Duration,
+    /// A complete source tells of more at most so often.
+    pub offer_gap: Duration,
     /// A complete source tells a taker of so many pieces beyond those that it is asking for, or of as many as it is
     /// asking for, if these are more: so no taker ever waits to be told.
     pub offers: usize,
@@ -54,15 +57,16 @@ impl Default for Tuning {
             window: (2, 32),
             ahead: ms(150),
             meter: ms(1_000),
-            silence: ms(2_000),
+            silence: (ms(2_000), 3),
             slow: (ms(2_000), 32.0),
             retry: (ms(10_000), ms(160_000)),
             race: (3.0, ms(300)),
             racers: 2,
             giving: (3, 2),
             slow_give: (ms(1_000), 4),
-            tell_gap: ms(20),
+            tell_gap: (ms(100), ms(300)),
             pulse: ms(100),
+            offer_gap: ms(20),
             offers: 2,
             offer_patience: (ms(2_000), 8),
         }

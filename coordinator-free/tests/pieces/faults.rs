@@ -40,7 +40,11 @@ fn world(seed: u64) -> World {
     let mut rng = crate::chance::Rng::new(seed ^ 0x5eed);
     let pieces = 8 + rng.below(56) as u64;
     let layout = Layout::of(pieces * PIECE_BYTES - rng.next() % PIECE_BYTES).unwrap();
-    let weather = Weather { latency: secs(rng.between(0.0005, 0.08)), jitter: rng.between(0.0, 2.0) };
+    let weather = Weather {
+        latency: secs(rng.between(0.0005, 0.08)),
+        jitter: rng.between(0.0, 2.0),
+        socket: rng.below(9) as u64 * 32_768,
+    };
     // Few sessions in some worlds: who is turned away must get everything all the same.
     let sessions = if rng.chance(0.2) { 4 } else { 64 };
     let mut world = World::new(seed, layout, Tuning { sessions, ..Tuning::default() }, weather);

@@ -74,7 +74,7 @@ fn what_was_asked_of_one_that_says_nothing_is_asked_of_others_and_of_it_no_more(
     taker.handle(Duration::ZERO, Input::Up(silent));
     taker.handle(Duration::ZERO, has(silent, 0..2));
     assert_eq!(wants(&mut taker, silent).len(), 2);
-    let patience = Tuning::default().silence;
+    let patience = Tuning::default().silence.0;
     taker.handle(patience / 2, Input::Up(other));
     taker.handle(patience / 2, has(other, 0..2));
     assert_eq!(wants(&mut taker, other), [], "it may still come");
@@ -93,7 +93,7 @@ fn a_poor_source_is_asked_at_once_for_what_only_it_has() {
         taker.handle(Duration::ZERO, Input::Up(peer));
         taker.handle(Duration::ZERO, has(peer, 0..2));
     }
-    let now = Tuning::default().silence * 2;
+    let now = Tuning::default().silence.0 * 2;
     taker.handle(now, Input::Tick);
     assert_eq!(wants(&mut taker, other).len(), 2);
     taker.handle(now, has(poor, 2..4));
@@ -112,9 +112,9 @@ fn a_poor_source_is_given_its_chance_again() {
     taker.handle(Duration::ZERO, Input::Up(silent));
     taker.handle(Duration::ZERO, has(silent, 0..4));
     let tuning = Tuning::default();
-    taker.handle(tuning.silence * 2, Input::Tick);
+    taker.handle(tuning.silence.0 * 2, Input::Tick);
     assert!(taker.sources()[0].poor);
-    taker.handle(tuning.silence * 2 + tuning.retry.0, Input::Tick);
+    taker.handle(tuning.silence.0 * 2 + tuning.retry.0, Input::Tick);
     assert!(!taker.sources()[0].poor);
 }
 

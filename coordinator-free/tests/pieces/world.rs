@@ -1,7 +1,7 @@
 //! A world: nodes, links, and what happens next.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use coordinator_free::pieces::{Input, Layout, Message, Output, Reason, Tuning};
@@ -9,7 +9,7 @@ use essaim_jobs::{IntervalSet, NodeId};
 
 use crate::chance::Rng;
 use crate::judge::Judge;
-use crate::link::{Link, Transfer, time};
+use crate::link::{Grain, Item, Link, Transfer, time};
 use crate::node::{Manner, Node, exchange};
 
 #[derive(Clone, Debug)]
@@ -20,17 +20,32 @@ pub enum Event {
         session: u64,
         message: Message,
     },
-    /// A grain has left its sender.
+    /// The upload limit lets a grain into a socket.
+    Let {
+        from: usize,
+        to: usize,
+        session: u64,
+    },
+    /// All of a piece is in a socket.
+    Given {
+        from: usize,
+        to: usize,
+        session: u64,
+        piece: u32,
+    },
+    /// Something has left its sender.
     Out {
         from: usize,
-        transfer: Transfer,
-        bytes: u64,
+        to: usize,
+        session: u64,
+        item: Item,
     },
     /// A grain has come in.
     In {
         from: usize,
-        transfer: Transfer,
-        bytes: u64,
+        to: usize,
+        session: u64,
+        grain: Grain,
     },
     Closed {
         at: usize,
@@ -68,6 +83,8 @@ pub struct Weather {
     pub latency: Duration,
     /// Part of it that each message may take longer.
     pub jitter: f64,
+    /// Bytes that a socket takes before it says that it is full; what is said later is behind them.
+    pub socket: u64,
 }
 
 pub struct World {
@@ -83,6 +100,8 @@ pub struct World {
     pub trace: bool,
     /// Ways of sessions on which nothing arrives.
     pub deaf: Vec<(usize, usize, u64)>,
+    /// Those who will try once more.
+    again: BTreeSet<(usize, usize)>,
     numbers: BTreeMap<NodeId, usize>,
     queue: BinaryHeap<Reverse<(Duration, u64)>>,
     events: BTreeMap<u64, Event>,
@@ -106,6 +125,7 @@ impl World {
             healed: false,
             trace: false,
             deaf: Vec::new(),
+            again: BTreeSet::new(),
             numbers: BTreeMap::new(),
             queue: BinaryHeap::new(),
             events: BTreeMap::new(),
@@ -184,8 +204,20 @@ impl World {
                     self.tell(to, Input::Message { from, message });
                 }
             }
-            Event::Out { from, transfer, bytes } => self.left(from, transfer, bytes),
-            Event::In { from, transfer, bytes } => self.came(from, transfer, bytes),
+            Event::Let { from, to, session } => {
+                if self.nodes[from].sessions.get(&to) == Some(&session) {
+                    self.accept(from, to);
+                    self.feed(from, to);
+                }
+            }
+            Event::Given { from, to, session, piece } => {
+                if self.nodes[from].sessions.get(&to) == Some(&session) {
+                    let to = self.nodes[to].id;
+                    self.tell(from, Input::Given { to, piece, sent: true });
+                }
+            }
+            Event::Out { from, to, session, item } => self.left(from, to, session, item),
+            Event::In { from, to, session, grain } => self.came(from, to, session, grain),
             Event::Closed { at, peer, session } => {
                 if self.nodes[at].sessions.get(&peer) == Some(&session) {
                     self.nodes[at].sessions.remove(&peer);
@@ -241,12 +273,7 @@ impl World {
                 let to = self.numbers[&to];
                 self.judge.said(number, to, &message);
                 let Some(session) = self.nodes[number].sessions.get(&to).copied() else { return };
-                let arrives = self.arrival(number, to);
-                if self.is_deaf(number, to) {
-                    self.judge.count("deaf");
-                    return;
-                }
-                self.at(arrives, Event::Message { from: number, to, session, message });
+                self.say(number, to, session, Item::Message(message));
             }
             Output::Give { to, piece } => self.give(number, self.numbers[&to], piece),
             Output::Leave { peer, reason } => {
@@ -257,7 +284,8 @@ impl World {
                     let arrives = self.arrival(number, peer);
                     self.at(arrives, Event::Closed { at: peer, peer: number, session });
                 }
-                if reason == Reason::Full {
+                // Either may have been full, or both.
+                if reason == Reason::Full && self.again.insert((number.min(peer), number.max(peer))) {
                     let later = self.now + Duration::from_secs(5);
                     self.at(later, Event::Connect { one: number, other: peer });
                 }
@@ -280,65 +308,121 @@ impl World {
                 let Some(session) = self.nodes[number].sessions.get(&to).copied() else { return };
                 let left = self.layout.bytes(piece);
                 let wrong = manner == Manner::Liar;
-                self.nodes[number].link.sending.push_back(Transfer { to, session, piece, left, wrong });
-                self.send_grain(number);
+                let socket = self.nodes[number].link.socket(to, session);
+                socket.waiting.push_back(Transfer { piece, left, wrong });
+                self.feed(number, to);
             }
         }
     }
 
-    fn send_grain(&mut self, from: usize) {
-        let now = self.now;
-        let link = &mut self.nodes[from].link;
-        if link.busy {
-            return;
+    /// Lets as much into a socket as it has room for.
+    fn feed(&mut self, from: usize, to: usize) {
+        let (now, room) = (self.now, self.weather.socket);
+        loop {
+            let link = &mut self.nodes[from].link;
+            let grain = link.grain();
+            let Some(socket) = link.sockets.get_mut(&to).filter(|socket| !socket.paced) else { return };
+            let Some(next) = socket.waiting.front() else { return };
+            let bytes = next.left.min(grain);
+            if socket.held > 0 && socket.held + bytes > room {
+                return;
+            }
+            let wait = link.pacer.take(now, bytes);
+            if wait > Duration::ZERO {
+                socket.paced = true;
+                let session = socket.session;
+                return self.at(now + wait, Event::Let { from, to, session });
+            }
+            self.accept(from, to);
         }
-        let Some(transfer) = link.sending.pop_front() else { return };
-        let bytes = transfer.left.min(link.grain());
-        link.busy = true;
-        let leaves = now + link.pacer.take(now, bytes) + time(bytes, link.up_rate);
-        self.at(leaves, Event::Out { from, transfer, bytes });
     }
 
-    fn left(&mut self, from: usize, mut transfer: Transfer, bytes: u64) {
-        self.nodes[from].link.busy = false;
-        let to = transfer.to;
-        if self.nodes[from].alive && self.nodes[from].sessions.get(&to) == Some(&transfer.session) {
-            self.nodes[from].sent += bytes;
-            transfer.left -= bytes;
+    fn accept(&mut self, from: usize, to: usize) {
+        let grain = self.nodes[from].link.grain();
+        let Some(socket) = self.nodes[from].link.sockets.get_mut(&to) else { return };
+        socket.paced = false;
+        let Some(next) = socket.waiting.front_mut() else { return };
+        let bytes = next.left.min(grain);
+        next.left -= bytes;
+        let grain = Grain { piece: next.piece, bytes, last: next.left == 0, wrong: next.wrong };
+        let session = socket.session;
+        if grain.last {
+            socket.waiting.pop_front();
+            self.at(self.now, Event::Given { from, to, session, piece: grain.piece });
+        }
+        self.say(from, to, session, Item::Grain(grain));
+    }
+
+    fn say(&mut self, from: usize, to: usize, session: u64, item: Item) {
+        let link = &mut self.nodes[from].link;
+        let socket = link.socket(to, session);
+        socket.held += item.bytes();
+        socket.queue.push_back(item);
+        if socket.queue.len() == 1 {
+            link.turns.push_back(to);
+        }
+        self.send(from);
+    }
+
+    /// The link is for each socket in its turn.
+    fn send(&mut self, from: usize) {
+        let link = &mut self.nodes[from].link;
+        while !link.busy
+            && let Some(to) = link.turns.pop_front()
+        {
+            let Some(socket) = link.sockets.get_mut(&to) else { continue };
+            let Some(item) = socket.queue.pop_front() else { continue };
+            if !socket.queue.is_empty() {
+                link.turns.push_back(to);
+            }
+            link.busy = true;
+            let (session, leaves) = (socket.session, self.now + time(item.bytes(), link.up_rate));
+            self.at(leaves, Event::Out { from, to, session, item });
+            return;
+        }
+    }
+
+    fn left(&mut self, from: usize, to: usize, session: u64, item: Item) {
+        let link = &mut self.nodes[from].link;
+        link.busy = false;
+        if let Some(socket) = link.sockets.get_mut(&to).filter(|socket| socket.session == session) {
+            socket.held -= item.bytes();
+        }
+        if self.nodes[from].alive && self.nodes[from].sessions.get(&to) == Some(&session) {
             let arrives = self.arrival(from, to);
             if self.is_deaf(from, to) {
                 self.judge.count("deaf");
             } else {
-                let comes_in = self.nodes[to].link.comes_in(arrives, bytes);
-                self.at(comes_in, Event::In { from, transfer: transfer.clone(), bytes });
+                match item {
+                    Item::Message(message) => self.at(arrives, Event::Message { from, to, session, message }),
+                    Item::Grain(grain) => {
+                        self.nodes[from].sent += grain.bytes;
+                        let comes_in = self.nodes[to].link.comes_in(arrives, grain.bytes);
+                        self.at(comes_in, Event::In { from, to, session, grain });
+                    }
+                }
             }
-            if transfer.left > 0 {
-                self.nodes[from].link.sending.push_back(transfer);
-            } else {
-                let to = self.nodes[to].id;
-                self.tell(from, Input::Given { to, piece: transfer.piece, sent: true });
-            }
+            self.feed(from, to);
         }
-        self.send_grain(from);
+        self.send(from);
     }
 
-    fn came(&mut self, from: usize, transfer: Transfer, bytes: u64) {
-        let to = transfer.to;
-        if self.nodes[to].sessions.get(&from) != Some(&transfer.session) {
+    fn came(&mut self, from: usize, to: usize, session: u64, grain: Grain) {
+        if self.nodes[to].sessions.get(&from) != Some(&session) {
             return;
         }
         let id = self.nodes[from].id;
+        let Grain { piece, bytes, last, wrong } = grain;
         self.tell(to, Input::Bytes { from: id, bytes });
-        if transfer.left > 0 {
+        if !last {
             return;
         }
-        let piece = transfer.piece;
         if self.nodes[to].exchange.has(piece) {
             self.nodes[to].wasted += self.layout.bytes(piece);
         }
-        self.judge.arrives(to, from, transfer.wrong);
-        self.tell(to, Input::Arrived { from: id, piece, right: !transfer.wrong });
-        self.judge.arrived(&self.nodes[to], from, piece, transfer.wrong);
+        self.judge.arrives(to, from, wrong);
+        self.tell(to, Input::Arrived { from: id, piece, right: !wrong });
+        self.judge.arrived(&self.nodes[to], from, piece, wrong);
     }
 
     /// When what leaves now arrives: later than all that left before on the same way.
@@ -350,6 +434,7 @@ impl World {
     }
 
     pub fn connect(&mut self, one: usize, other: usize) {
+        self.again.remove(&(one.min(other), one.max(other)));
         if one == other || !self.nodes[one].alive || !self.nodes[other].alive {
             return;
         }
@@ -368,7 +453,8 @@ impl World {
 
     /// Nothing more is sent from one to the other.
     fn stop(&mut self, from: usize, to: usize) {
-        self.nodes[from].link.sending.retain(|transfer| transfer.to != to);
+        self.nodes[from].link.sockets.remove(&to);
+        self.nodes[from].link.turns.retain(|turn| *turn != to);
     }
 
     fn kill(&mut self, number: usize, noticed: bool) {
@@ -377,7 +463,8 @@ impl World {
         }
         self.judge.count(if noticed { "kill" } else { "silent kill" });
         self.nodes[number].alive = false;
-        self.nodes[number].link.sending.clear();
+        self.nodes[number].link.sockets.clear();
+        self.nodes[number].link.turns.clear();
         let sessions = std::mem::take(&mut self.nodes[number].sessions);
         for (peer, session) in sessions {
             let later = if noticed { self.weather.latency } else { Duration::from_secs(10) };

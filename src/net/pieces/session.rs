@@ -14,6 +14,7 @@ use futures::io::{AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use libp2p::Stream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::Instant;
 
 use super::exchange::Happening;
 use crate::blob::{PieceError, Pieces, encoded_most};
@@ -144,18 +145,20 @@ impl About {
         }
     }
 
-    /// Reads a part as it comes: a slow peer is one that goes on giving.
+    /// Reads a part as it comes: a slow peer is one that goes on giving. What came is told now and then, as it comes in
+    /// thousands of small reads a second.
     async fn part(&self, stream: &mut BufReader<ReadHalf<Stream>>, bytes: &mut Vec<u8>, len: usize) -> io::Result<()> {
         let end = bytes.len() + len;
-        let mut at = bytes.len();
+        let (mut at, mut told) = (bytes.len(), (bytes.len(), Instant::now()));
         bytes.resize(end, 0);
         while at < end {
             match steady(stream.read(&mut bytes[at..])).await? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => {
-                    at += n;
-                    self.tell(Input::Bytes { from: self.peer, bytes: n as u64 }).await?;
-                }
+                n => at += n,
+            }
+            if at == end || told.1.elapsed() >= limits::TELL_BYTES {
+                self.tell(Input::Bytes { from: self.peer, bytes: (at - told.0) as u64 }).await?;
+                told = (at, Instant::now());
             }
         }
         Ok(())
