@@ -1,0 +1,189 @@
+//! Sources of a job's data that are killed, slow, or wrong: the job ends with the right bytes, and they are left.
+//!
+//! Each time a *holder*, which lends nothing at the moment, has all of the data, and a *taker*, which comes later, can
+//! have it from the holder and from the author. Only the taker runs the program, which prints what it has got.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use essaim::blob::{Blob, PieceError, Pieces};
+use essaim::net::{self, Event, Verdict};
+use essaim::store::Whole;
+use essaim_jobs::{BlobRef, IntervalSet, NodeId};
+
+use crate::node::{Ran, Worker, World, guest, run, until};
+
+/// 16 pieces, the last shorter than the others.
+const BYTES: usize = (4 << 20) - 12_345;
+const PIECE: usize = 256 << 10;
+/// What the author sends a second: slow enough for things to happen meanwhile.
+const RATE: &str = "1MB";
+
+struct Scene {
+    world: World,
+    data: Bytes,
+}
+
+impl Scene {
+    fn new(name: &str) -> Scene {
+        let words = (0..BYTES as u64 / 8 + 1).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+        Scene { world: World::new(name), data: words.take(BYTES).collect() }
+    }
+
+    /// A node that tells what goes on, in a home of this name.
+    fn node(&self, home: &str, known: Option<&Worker>, options: &[&str]) -> Worker {
+        let mut join = self.world.bare("join");
+        join.args(["-v", "--no-mdns"]).args(options).arg("--home").arg(self.home(home));
+        if let Some(known) = known {
+            join.args(["--peer", &known.address]);
+        }
+        Worker::start(join)
+    }
+
+    fn home(&self, name: &str) -> PathBuf {
+        self.world.dir.path().join(name)
+    }
+
+    /// Starts the job; what it comes to.
+    fn job(&self, known: &Worker) -> JoinHandle<Ran> {
+        let data = format!("data={}", self.world.file("data", &self.data).display());
+        let mut command = self.world.alone("run");
+        command.args(["--json", "--cpus", "0", "--upload", RATE, "--peer", &known.address, "--data", &data]);
+        command.arg(guest("cat")).args([":::", "data"]);
+        std::thread::spawn(move || run(&mut command, b""))
+    }
+
+    /// The file in which a node keeps the data, as soon as there is one.
+    fn file(&self, home: &str) -> Option<PathBuf> {
+        let mut files = fs::read_dir(self.home(home).join("blobs")).ok()?.flatten().map(|entry| entry.path());
+        files.find(|path| path.extension().is_some_and(|ending| ending == "part"))
+    }
+
+    fn has_all(&self, home: &str) -> bool {
+        self.file(home).is_some_and(|file| fs::read(file).is_ok_and(|bytes| bytes == self.data))
+    }
+
+    /// The job under way, a holder of its data that sends as `upload` says, and what the job will come to.
+    fn held(&self, upload: &str) -> (Worker, JoinHandle<Ran>) {
+        let holder = self.node("holder", None, &["--upload", upload]);
+        run(self.world.bare("pause").arg("--home").arg(self.home("holder")), b"").well();
+        let job = self.job(&holder);
+        until("the holder has it", || self.has_all("holder"));
+        (holder, job)
+    }
+
+    /// What a job must come to.
+    #[track_caller]
+    fn ends_well(&self, job: JoinHandle<Ran>, taker: &Worker) {
+        let ran = job.join().unwrap().well();
+        assert!(ran.stdout == self.data, "other bytes, {} of {BYTES}", ran.stdout.len());
+        assert_eq!(ran.event("done")["by"][&taker.peer], 1);
+    }
+}
+
+#[test]
+fn a_source_that_is_killed_is_replaced_by_the_others() {
+    let scene = Scene::new("source-killed");
+    let (mut holder, job) = scene.held(RATE);
+    let mut taker = scene.node("taker", Some(&holder), &[]);
+    taker.tells(&["first piece of a blob", &holder.peer]);
+    holder.kill();
+    assert!(!scene.has_all("taker"), "it was killed in the middle");
+    taker.tells(&["session about a blob has ended", &holder.peer]);
+    scene.ends_well(job, &taker);
+}
+
+#[test]
+fn a_source_of_a_kilobyte_a_second_is_not_waited_for() {
+    let scene = Scene::new("source-slow");
+    let (holder, job) = scene.held("1kB");
+    let mut taker = scene.node("taker", Some(&holder), &[]);
+    taker.tells(&["silent or slow", &holder.peer]);
+    assert!(!scene.has_all("taker"), "it was noticed in the middle");
+    // From it one piece would take four minutes, all of them more than an hour.
+    scene.ends_well(job, &taker);
+}
+
+#[test]
+fn what_was_altered_on_a_sources_disk_is_not_sent() {
+    let scene = Scene::new("source-altered");
+    let (mut holder, job) = scene.held(RATE);
+    let file = fs::File::options().write(true).open(scene.file("holder").unwrap()).unwrap();
+    for middle in (PIECE / 2..BYTES).step_by(PIECE) {
+        file.write_all_at(&[!scene.data[middle]], middle as u64).unwrap();
+    }
+    let mut taker = scene.node("taker", Some(&holder), &[]);
+    scene.ends_well(job, &taker);
+    holder.tells(&["a piece is not given"]);
+    taker.tells(&["a blob is all here"]);
+    assert!(!taker.has_told(&["Wrong"]), "wrong bytes were sent");
+}
+
+/// All of the data, of which it sends every piece with one bit changed.
+#[derive(Debug)]
+struct Lies {
+    whole: Whole,
+    sent: AtomicUsize,
+}
+
+impl Pieces for Lies {
+    fn name(&self) -> BlobRef {
+        self.whole.name()
+    }
+    fn have(&self) -> IntervalSet {
+        self.whole.have()
+    }
+    fn has(&self, piece: u32) -> bool {
+        self.whole.has(piece)
+    }
+    fn encode(&self, piece: u32) -> std::io::Result<Bytes> {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        let mut encoded = self.whole.encode(piece)?.to_vec();
+        let middle = encoded.len() / 2;
+        encoded[middle] ^= 1;
+        Ok(encoded.into())
+    }
+    fn write(&self, piece: u32, encoded: &[u8]) -> Result<(), PieceError> {
+        self.whole.write(piece, encoded)
+    }
+}
+
+#[test]
+fn a_source_that_sends_wrong_bytes_is_left_for_good() {
+    let scene = Scene::new("source-lies");
+    let mut taker = scene.node("taker", None, &[]);
+    let name = BlobRef::of(&scene.data);
+    let whole = Whole::new(name, Blob::Memory(scene.data.clone())).unwrap();
+    let lies = Arc::new(Lies { whole, sent: AtomicUsize::new(0) });
+    let given = Arc::clone(&lies);
+    let config = net::Config {
+        seed: [7; 32],
+        swarm: scene.world.swarm().parse().unwrap(),
+        listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
+        peers: vec![taker.address.parse().unwrap()],
+        mdns: false,
+        local_dir: None,
+        serve: Arc::new(|_| None),
+        serve_pieces: Arc::new(move |asked| (asked == name).then(|| Arc::clone(&given) as Arc<dyn Pieces>)),
+        upload: None,
+        validate: Arc::new(|_, _| Verdict::Accept),
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (liar, mut events) = runtime.block_on(net::start(config)).unwrap();
+    let is_up = |event: &Event| matches!(event, Event::Up(node) if node.to_string() == taker.peer);
+    runtime.block_on(async { while !events.recv().await.as_ref().is_some_and(is_up) {} });
+    let liar: NodeId = liar.node();
+
+    let job = scene.job(&taker);
+    taker.tells(&["session about a blob is left", "Wrong", "pieces=0", &liar.to_string()]);
+    assert!(!scene.has_all("taker"), "it was found out in the middle");
+    scene.ends_well(job, &taker);
+    // The first was its last but for what it had been asked for until then, though it was there to the end.
+    let sent = lies.sent.load(Ordering::Relaxed);
+    assert!((1..8).contains(&sent), "it could send {sent} pieces");
+}
