@@ -430,12 +430,12 @@ impl Peer {
         let (row, inputs, outputs) = saved.open()?;
         let (inputs, outputs) = (Arc::new(inputs), Arc::new(outputs));
         let chunks = row.manifest.body.chunks;
-        let data = if row.remote {
+        let (data, held) = if row.remote {
             let source = self.source().await;
             let provisions = Provisions::fetch(&source, &row.manifest.body).await.map_err(SubmitError::Unreachable)?;
-            provisions.data
+            (provisions.data, provisions.held)
         } else {
-            provisions::mounted(&inputs, &row.manifest.body, again)?
+            (provisions::mounted(&inputs, &row.manifest.body, again)?, Vec::new())
         };
         let (notices, heard) = mpsc::channel(1_024);
         let sealed = outputs.sealed().len() as u32;
@@ -447,7 +447,7 @@ impl Peer {
             key,
             term: row.term,
             again,
-            provisions: Provisions { program, data: Arc::clone(&data), held: Vec::new() },
+            provisions: Provisions { program, data: Arc::clone(&data), held },
             inputs,
             outputs: Arc::clone(&outputs),
             notices,

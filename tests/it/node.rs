@@ -101,8 +101,9 @@ impl Worker {
     /// Waits until it has told with `-v`, at any time, of something in all of these words.
     #[track_caller]
     pub fn tells(&mut self, words: &[&str]) {
+        let end = Instant::now() + PATIENCE;
         while !self.has_told(words) {
-            match self.events.recv_timeout(PATIENCE) {
+            match self.events.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(event) => self.told.extend(event["line"].as_str().map(str::to_owned)),
                 Err(_) => panic!("nothing of {words:?}; there was {:#?}", self.told),
             }

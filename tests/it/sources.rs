@@ -1,22 +1,24 @@
 //! Sources of a job's data that are killed, slow, or wrong: the job ends with the right bytes, and they are left.
 //!
-//! Each time a *holder*, which lends nothing at the moment, has all of the data, and a *taker*, which comes later, can
+//! Mostly a *holder*, which lends nothing at the moment, has all of the data, and a *taker*, which comes later, can
 //! have it from the holder and from the author. Only the taker runs the program, which prints what it has got.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use essaim::blob::{Blob, PieceError, Pieces};
-use essaim::net::{self, Event, Verdict};
+use essaim::net::{self, Event, Events, Verdict};
 use essaim::store::Whole;
-use essaim_jobs::{BlobRef, IntervalSet, NodeId};
+use essaim_jobs::{BlobRef, IntervalSet};
+use serde_json::Value;
 
-use crate::node::{Ran, Worker, World, guest, run, until};
+use crate::node::{Ran, Worker, World, events, guest, run, until, wait_for};
 
 /// 16 pieces, the last shorter than the others.
 const BYTES: usize = (4 << 20) - 12_345;
@@ -153,6 +155,35 @@ impl Pieces for Lies {
     }
 }
 
+/// A node that is of the swarm, and of no job: it only gives `pieces`.
+struct Giver {
+    runtime: tokio::runtime::Runtime,
+    net: net::Handle,
+    events: Events,
+}
+
+impl Giver {
+    fn start(scene: &Scene, known: &Worker, pieces: Arc<dyn Pieces>) -> Giver {
+        let config = net::Config {
+            seed: [7; 32],
+            swarm: scene.world.swarm().parse().unwrap(),
+            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
+            peers: vec![known.address.parse().unwrap()],
+            mdns: false,
+            local_dir: None,
+            serve: Arc::new(|_| None),
+            serve_pieces: Arc::new(move |asked| (asked == pieces.name()).then(|| Arc::clone(&pieces))),
+            upload: None,
+            validate: Arc::new(|_, _| Verdict::Accept),
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (net, mut events) = runtime.block_on(net::start(config)).unwrap();
+        let is_up = |event: &Event| matches!(event, Event::Up(node) if node.to_string() == known.peer);
+        runtime.block_on(async { while !events.recv().await.as_ref().is_some_and(is_up) {} });
+        Giver { runtime, net, events }
+    }
+}
+
 #[test]
 fn a_source_that_sends_wrong_bytes_is_left_for_good() {
     let scene = Scene::new("source-lies");
@@ -160,30 +191,69 @@ fn a_source_that_sends_wrong_bytes_is_left_for_good() {
     let name = BlobRef::of(&scene.data);
     let whole = Whole::new(name, Blob::Memory(scene.data.clone())).unwrap();
     let lies = Arc::new(Lies { whole, sent: AtomicUsize::new(0) });
-    let given = Arc::clone(&lies);
-    let config = net::Config {
-        seed: [7; 32],
-        swarm: scene.world.swarm().parse().unwrap(),
-        listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
-        peers: vec![taker.address.parse().unwrap()],
-        mdns: false,
-        local_dir: None,
-        serve: Arc::new(|_| None),
-        serve_pieces: Arc::new(move |asked| (asked == name).then(|| Arc::clone(&given) as Arc<dyn Pieces>)),
-        upload: None,
-        validate: Arc::new(|_, _| Verdict::Accept),
-    };
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (liar, mut events) = runtime.block_on(net::start(config)).unwrap();
-    let is_up = |event: &Event| matches!(event, Event::Up(node) if node.to_string() == taker.peer);
-    runtime.block_on(async { while !events.recv().await.as_ref().is_some_and(is_up) {} });
-    let liar: NodeId = liar.node();
-
+    let giver = Giver::start(&scene, &taker, Arc::clone(&lies) as Arc<dyn Pieces>);
+    let liar = giver.net.node().to_string();
     let job = scene.job(&taker);
-    taker.tells(&["session about a blob is left", "Wrong", "pieces=0", &liar.to_string()]);
+    taker.tells(&["session about a blob is left", "Wrong", "pieces=0", &liar]);
     assert!(!scene.has_all("taker"), "it was found out in the middle");
     scene.ends_well(job, &taker);
+    drop(giver.events);
     // The first was its last but for what it had been asked for until then, though it was there to the end.
     let sent = lies.sent.load(Ordering::Relaxed);
     assert!((1..8).contains(&sent), "it could send {sent} pieces");
+}
+
+#[test]
+fn who_has_all_of_a_jobs_data_says_so_on_the_dht() {
+    let scene = Scene::new("source-says");
+    let (holder, job) = scene.held(RATE);
+    let name = BlobRef::of(&scene.data);
+    let nothing = Whole::new(BlobRef::of(b""), Blob::Memory(Bytes::new())).unwrap();
+    let asker = Giver::start(&scene, &holder, Arc::new(nothing));
+    // The holder, and the author.
+    until("both are found", || {
+        let found = asker.runtime.block_on(asker.net.providers(name.id));
+        found.len() == 2 && found.iter().any(|node| node.to_string() == holder.peer)
+    });
+    run(scene.world.bare("resume").arg("--home").arg(scene.home("holder")), b"").well();
+    scene.ends_well(job, &holder);
+    drop(asker.events);
+}
+
+#[test]
+fn what_no_peer_of_the_job_has_is_found_through_the_dht_while_its_author_is_dead() {
+    let scene = Scene::new("source-found");
+    let mut taker = scene.node("taker", None, &[]);
+    let input = scene.world.file("input", &scene.data);
+    let (home, address) = (scene.home("author"), taker.address.clone());
+    let verb = |verb: &str| {
+        let mut command = scene.world.bare(verb);
+        command.args(["--json", "--no-mdns", "--peer", &address, "--cpus", "0"]).arg("--home").arg(&home);
+        command
+    };
+    // At this rate the input of the only chunk would take more than an hour.
+    let mut command = verb("run");
+    command.args(["--upload", "1kB", "--per-file"]).arg(guest("echo")).arg(&input);
+    let mut author = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let told = events(author.stderr.take().unwrap());
+    let job = wait_for(&told, "submitted")["job"].as_str().unwrap().to_owned();
+    until("the taker has begun to fetch it", || scene.file("taker").is_some());
+    author.kill().unwrap();
+    author.wait().unwrap();
+
+    // This one has it, but does not work on the job: nobody would ask it, were it not for the DHT.
+    let name = BlobRef::of(&scene.data);
+    let whole = Arc::new(Whole::new(name, Blob::Memory(scene.data.clone())).unwrap());
+    let giver = Giver::start(&scene, &taker, whole);
+    giver.runtime.block_on(giver.net.provide([name.id]));
+    taker.tells(&["first piece of a blob", &giver.net.node().to_string()]);
+    let status = || run(scene.world.bare("status").arg("--json").arg("--home").arg(scene.home("taker")), b"").well();
+    let chunks_run = || serde_json::from_slice::<Value>(&status().stdout).unwrap()["chunks_run"].as_u64();
+    until("it has run", || chunks_run() == Some(1));
+    let ran = run(verb("attach").args(["--upload", "1kB"]).arg(&job), b"").well();
+    // The guest prints what it reads at once.
+    let (printed, newline) = ran.stdout.split_at(ran.stdout.len() - 1);
+    assert!(printed.len() > 1_000 && scene.data.starts_with(printed) && newline == b"\n", "{}", ran.stderr);
+    assert_eq!(ran.event("done")["by"][&taker.peer], 1);
+    drop(giver.events);
 }

@@ -170,7 +170,7 @@ impl Hive {
             announced: Instant::now(),
             author_heard: Instant::now(),
             holders,
-            _held: provisions.held,
+            held: provisions.held,
             kept: HashMap::new(),
             custody: Vec::new(),
             keeping: false,
@@ -194,7 +194,7 @@ impl Hive {
         if !self.jobs.values().any(|other| program_of(&other.manifest) == program) {
             self.pool.submit(Request::ForgetProgram { program });
         }
-        state.kept.values().chain(&state.custody).for_each(|id| self.blobs.forget(id));
+        state.kept.values().chain(state.custody.iter().map(|blob| &blob.id)).for_each(|id| self.blobs.forget(id));
         self.net.unsubscribe(Topic::Job(job)).await;
         if self.ended.len() == ENDED {
             self.ended.pop_front();

@@ -7,14 +7,14 @@ mod away;
 mod jobs;
 mod wants;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use coordinator_free::io::Input;
 use coordinator_free::message::{Close, MESSAGE_BYTES, Message};
 use essaim_jobs::manifest::Name;
-use essaim_jobs::{BlobRef, JobId, Keypair, Leaf, NodeId, Signed, decode};
+use essaim_jobs::{BlobId, BlobRef, JobId, Keypair, Leaf, NodeId, Signed, decode};
 use essaim_worker::{EngineError, Sandbox, Workers};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -36,7 +36,8 @@ use jobs::LEAST_KEPT;
 
 /// Bytes of a direct message.
 const DIRECT_BYTES: usize = MESSAGE_BYTES + ANNOUNCEMENT_BYTES;
-/// How often an author announces its open jobs, and looks for workers on the DHT.
+/// How often an author announces its open jobs, and every node the large blobs that it has; how often an author looks
+/// for workers on the DHT.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
 const SEEK_EVERY: Duration = Duration::from_secs(15);
 /// How often watchers are told how things go.
@@ -108,6 +109,8 @@ pub struct Hive {
     wanted: Option<(String, oneshot::Sender<Box<Announcement>>)>,
     /// Jobs of absent authors of which those are told who connect.
     passed_on: Vec<JobId>,
+    /// The large blobs that this node has said on the DHT that it has.
+    provided: BTreeSet<BlobId>,
     leaving: bool,
     chunks_run: u64,
     chunks_failed: u64,
@@ -159,6 +162,7 @@ impl Hive {
             connected: HashSet::new(),
             wanted: None,
             passed_on: Vec::new(),
+            provided: BTreeSet::new(),
             leaving: false,
             chunks_run: 0,
             chunks_failed: 0,
@@ -390,17 +394,14 @@ impl Hive {
                 }
                 None => kept(&leaf).iter().for_each(|id| self.blobs.forget(id)),
             },
-            Inner::Keeping { job, author, number, kept, without } => {
-                let ids = kept.iter().map(|blob| blob.id);
-                match self.jobs.get_mut(&job) {
-                    Some(state) => {
-                        state.keeping = false;
-                        state.custody.extend(ids);
-                        self.say(author, &Direct::Kept { job, number, without });
-                    }
-                    None => ids.for_each(|id| self.blobs.forget(&id)),
+            Inner::Keeping { job, author, number, kept, without } => match self.jobs.get_mut(&job) {
+                Some(state) => {
+                    state.keeping = false;
+                    state.custody.extend(kept);
+                    self.say(author, &Direct::Kept { job, number, without });
                 }
-            }
+                None => kept.iter().for_each(|blob| self.blobs.forget(&blob.id)),
+            },
             Inner::HandedOver { job, outcome } => self.on_handed_over(job, outcome).await,
             Inner::Parted { job } => self.end(job, None, None).await,
             Inner::Kept { job, kept: (outputs, Ok(())) } => {
