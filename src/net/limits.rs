@@ -129,7 +129,7 @@ pub(super) const QUERIES: usize = 256;
 pub(super) const PROVIDED_KEYS: usize = 4_096;
 /// See [`PROVIDED_KEYS`].
 pub(super) const PROVIDERS_PER_KEY: usize = 20;
-/// Large blobs that this node says on the DHT that it has: each is told to twenty peers, again every [`PROVIDE`].
+/// Large blobs that this node says on the DHT that it has: each is told to twenty peers, again every four minutes.
 pub const BLOBS_PROVIDED: usize = 32;
 /// Nodes that one look at the DHT names for a blob. They are dialled.
 pub(super) const BLOB_PROVIDERS: usize = 8;

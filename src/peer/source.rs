@@ -145,8 +145,7 @@ impl Source {
         tokio::pin!(download);
         let mut look = tokio::time::interval(LOOK_EVERY);
         let (mut had, mut since) = (0, Instant::now());
-        let (mut patience, most) = SEEK;
-        let mut seek_at = Instant::now() + patience;
+        let (began, mut seek) = (Instant::now(), Seek::default());
         while !partial.is_complete() {
             tokio::select! {
                 done = &mut download => done.map_err(|e| format!("cannot fetch a blob: {e}"))?,
@@ -162,10 +161,8 @@ impl Source {
                     if has > had {
                         (had, since) = (has, Instant::now());
                     }
-                    if Instant::now() >= seek_at && (few || since.elapsed() >= SEEK.0) {
+                    if seek.is_due(began.elapsed(), since.elapsed(), few) {
                         self.seek(name, sender.clone());
-                        patience = (patience * 2).min(most);
-                        seek_at = Instant::now() + patience;
                     }
                     if holders.author.is_some() && since.elapsed() >= NOTHING_FOR {
                         return Err("cannot fetch a blob: nothing comes from anybody".into());
@@ -175,6 +172,32 @@ impl Source {
         }
         let blob = partial.blob().ok_or("a blob is not all here")?;
         Ok((partial, blob))
+    }
+}
+
+/// When a download asks the DHT.
+#[derive(Debug)]
+struct Seek {
+    patience: Duration,
+    /// Not before this long after its beginning.
+    at: Duration,
+}
+
+impl Default for Seek {
+    fn default() -> Seek {
+        Seek { patience: SEEK.0, at: SEEK.0 }
+    }
+}
+
+impl Seek {
+    /// Whether it does so `now`, nothing having come for `idle`, and hardly anybody being known if `few`.
+    fn is_due(&mut self, now: Duration, idle: Duration, few: bool) -> bool {
+        if now < self.at || !few && idle < SEEK.0 {
+            return false;
+        }
+        self.patience = (self.patience * 2).min(SEEK.1);
+        self.at = now + self.patience;
+        true
     }
 }
 
@@ -200,4 +223,33 @@ pub async fn read(name: BlobRef, blob: Blob) -> Result<Bytes, String> {
         .map_err(|e| e.to_string())?
         .map_err(|e| format!("cannot read an input: {e}"))?;
     if name.names(&bytes) { Ok(bytes) } else { Err("an input file has changed since the job was submitted".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The seconds at which a download asks the DHT that looks every second, and of which `state` tells whether something
+    /// comes, and whether it knows of few.
+    fn asks(until: u64, state: impl Fn(u64) -> (bool, bool)) -> Vec<u64> {
+        let (mut seek, mut came) = (Seek::default(), 0);
+        let second = Duration::from_secs;
+        let due = |now: &u64| {
+            let (comes, few) = state(*now);
+            if comes {
+                came = *now;
+            }
+            seek.is_due(second(*now), second(*now - came), few)
+        };
+        (0..=until).filter(due).collect()
+    }
+
+    #[test]
+    fn the_dht_is_asked_by_who_is_not_served_and_ever_less_often() {
+        assert_eq!(asks(1_000, |_| (true, false)), [0; 0], "who is served well asks nobody");
+        assert_eq!(asks(200, |_| (false, false)), [3, 9, 21, 45, 93, 153]);
+        assert_eq!(asks(50, |_| (true, true)), [3, 9, 21, 45], "one source may be slow, and may go");
+        assert_eq!(asks(130, |now| (now < 100, false)), [102, 108, 120], "then all are gone at once");
+        assert_eq!(asks(2, |_| (false, true)), [0; 0], "what is there soon needs nobody else");
+    }
 }

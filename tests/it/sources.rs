@@ -52,29 +52,29 @@ impl Scene {
     }
 
     /// Starts the job; what it comes to.
-    fn job(&self, known: &Worker) -> JoinHandle<Ran> {
+    fn job(&self, known: &Worker, program: PathBuf) -> JoinHandle<Ran> {
         let data = format!("data={}", self.world.file("data", &self.data).display());
         let mut command = self.world.alone("run");
         command.args(["--json", "--cpus", "0", "--upload", RATE, "--peer", &known.address, "--data", &data]);
-        command.arg(guest("cat")).args([":::", "data"]);
+        command.arg(program).args([":::", "data"]);
         std::thread::spawn(move || run(&mut command, b""))
     }
 
-    /// The file in which a node keeps the data, as soon as there is one.
-    fn file(&self, home: &str) -> Option<PathBuf> {
-        let mut files = fs::read_dir(self.home(home).join("blobs")).ok()?.flatten().map(|entry| entry.path());
-        files.find(|path| path.extension().is_some_and(|ending| ending == "part"))
+    /// The files in which a node keeps large blobs.
+    fn files(&self, home: &str) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.home(home).join("blobs")).into_iter().flatten().flatten();
+        files.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|kind| kind == "part")).collect()
     }
 
     fn has_all(&self, home: &str) -> bool {
-        self.file(home).is_some_and(|file| fs::read(file).is_ok_and(|bytes| bytes == self.data))
+        self.files(home).iter().any(|file| fs::read(file).is_ok_and(|bytes| bytes == self.data))
     }
 
     /// The job under way, a holder of its data that sends as `upload` says, and what the job will come to.
-    fn held(&self, upload: &str) -> (Worker, JoinHandle<Ran>) {
+    fn held(&self, upload: &str, program: PathBuf) -> (Worker, JoinHandle<Ran>) {
         let holder = self.node("holder", None, &["--upload", upload]);
         run(self.world.bare("pause").arg("--home").arg(self.home("holder")), b"").well();
-        let job = self.job(&holder);
+        let job = self.job(&holder, program);
         until("the holder has it", || self.has_all("holder"));
         (holder, job)
     }
@@ -91,7 +91,7 @@ impl Scene {
 #[test]
 fn a_source_that_is_killed_is_replaced_by_the_others() {
     let scene = Scene::new("source-killed");
-    let (mut holder, job) = scene.held(RATE);
+    let (mut holder, job) = scene.held(RATE, guest("cat"));
     let mut taker = scene.node("taker", Some(&holder), &[]);
     taker.tells(&["first piece of a blob", &holder.peer]);
     holder.kill();
@@ -103,7 +103,7 @@ fn a_source_that_is_killed_is_replaced_by_the_others() {
 #[test]
 fn a_source_of_a_kilobyte_a_second_is_not_waited_for() {
     let scene = Scene::new("source-slow");
-    let (holder, job) = scene.held("1kB");
+    let (holder, job) = scene.held("1kB", guest("cat"));
     let mut taker = scene.node("taker", Some(&holder), &[]);
     taker.tells(&["silent or slow", &holder.peer]);
     assert!(!scene.has_all("taker"), "it was noticed in the middle");
@@ -114,8 +114,8 @@ fn a_source_of_a_kilobyte_a_second_is_not_waited_for() {
 #[test]
 fn what_was_altered_on_a_sources_disk_is_not_sent() {
     let scene = Scene::new("source-altered");
-    let (mut holder, job) = scene.held(RATE);
-    let file = fs::File::options().write(true).open(scene.file("holder").unwrap()).unwrap();
+    let (mut holder, job) = scene.held(RATE, guest("cat"));
+    let file = fs::File::options().write(true).open(&scene.files("holder")[0]).unwrap();
     for middle in (PIECE / 2..BYTES).step_by(PIECE) {
         file.write_all_at(&[!scene.data[middle]], middle as u64).unwrap();
     }
@@ -193,7 +193,7 @@ fn a_source_that_sends_wrong_bytes_is_left_for_good() {
     let lies = Arc::new(Lies { whole, sent: AtomicUsize::new(0) });
     let giver = Giver::start(&scene, &taker, Arc::clone(&lies) as Arc<dyn Pieces>);
     let liar = giver.net.node().to_string();
-    let job = scene.job(&taker);
+    let job = scene.job(&taker, guest("cat"));
     taker.tells(&["session about a blob is left", "Wrong", "pieces=0", &liar]);
     assert!(!scene.has_all("taker"), "it was found out in the middle");
     scene.ends_well(job, &taker);
@@ -204,17 +204,23 @@ fn a_source_that_sends_wrong_bytes_is_left_for_good() {
 }
 
 #[test]
-fn who_has_all_of_a_jobs_data_says_so_on_the_dht() {
+fn who_has_all_of_a_jobs_data_and_program_says_so_on_the_dht() {
     let scene = Scene::new("source-says");
-    let (holder, job) = scene.held(RATE);
-    let name = BlobRef::of(&scene.data);
+    let cat = fs::read_to_string(guest("cat")).unwrap();
+    let (cat, end) = cat.rsplit_once(')').unwrap();
+    let large = format!("{cat}(data \"{}\")){end}", "x".repeat(1 << 20));
+    let (holder, job) = scene.held(RATE, scene.world.file("cat.wat", large));
     let nothing = Whole::new(BlobRef::of(b""), Blob::Memory(Bytes::new())).unwrap();
     let asker = Giver::start(&scene, &holder, Arc::new(nothing));
-    // The holder, and the author.
-    until("both are found", || {
-        let found = asker.runtime.block_on(asker.net.providers(name.id));
-        found.len() == 2 && found.iter().any(|node| node.to_string() == holder.peer)
-    });
+    let files = scene.files("holder");
+    assert_eq!(files.len(), 2);
+    for file in files {
+        let name = BlobRef::of(&fs::read(file).unwrap()).id;
+        until("its holder and its author are found", || {
+            let found = asker.runtime.block_on(asker.net.providers(name));
+            found.len() == 2 && found.iter().any(|node| node.to_string() == holder.peer)
+        });
+    }
     run(scene.world.bare("resume").arg("--home").arg(scene.home("holder")), b"").well();
     scene.ends_well(job, &holder);
     drop(asker.events);
@@ -237,7 +243,7 @@ fn what_no_peer_of_the_job_has_is_found_through_the_dht_while_its_author_is_dead
     let mut author = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let told = events(author.stderr.take().unwrap());
     let job = wait_for(&told, "submitted")["job"].as_str().unwrap().to_owned();
-    until("the taker has begun to fetch it", || scene.file("taker").is_some());
+    until("the taker has begun to fetch it", || !scene.files("taker").is_empty());
     author.kill().unwrap();
     author.wait().unwrap();
 
