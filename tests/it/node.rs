@@ -179,8 +179,9 @@ pub fn events(stderr: impl Read + Send + 'static) -> mpsc::Receiver<Value> {
 /// Waits for the event called `name`.
 pub fn wait_for(events: &mpsc::Receiver<Value>, name: &str) -> Value {
     let mut seen = Vec::new();
+    let end = Instant::now() + PATIENCE;
     loop {
-        match events.recv_timeout(PATIENCE) {
+        match events.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(event) if event["event"] == name => return event,
             Ok(event) => seen.push(event),
             Err(_) => panic!("no event {name:?}; there were {seen:?}"),
