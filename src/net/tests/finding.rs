@@ -7,7 +7,7 @@ use libp2p::kad;
 
 use super::*;
 use crate::net::client::Command;
-use crate::net::{Advert, NetError, limits};
+use crate::net::{Advert, NetError, limits, providers};
 
 fn advert(cores: u16) -> Advert {
     Advert { cores_spare: cores, cores, engine: "test".to_owned(), lends: true, ..Advert::default() }
@@ -204,13 +204,9 @@ async fn of_many_who_have_a_blob_a_few_are_named_and_no_node_says_too_much() {
         holders.push(holder);
     }
     let taker = Node::knowing(&first).await;
-    let most = limits::BLOB_PROVIDERS;
-    eventually("some are found", || async {
-        let found = taker.net.providers(blob).await.len();
-        assert!(found <= most, "{found} were named");
-        found == most
-    })
-    .await;
+    let asked = |most| taker.net.client.ask(move |reply| Command::Providers(providers::key(&blob), most, reply));
+    eventually("all are on the DHT", || async { asked(20).await.is_some_and(|found| found.len() == 12) }).await;
+    assert_eq!(taker.net.providers(blob).await.len(), limits::BLOB_PROVIDERS);
     let all: Vec<BlobId> = (0..2 * limits::BLOBS_PROVIDED as u64).map(|n| BlobId::of(&n.to_be_bytes())).collect();
     first.net.provide(all.iter().copied()).await;
     let (within, beyond) = (all[limits::BLOBS_PROVIDED - 1], all[limits::BLOBS_PROVIDED]);
