@@ -206,6 +206,9 @@ async fn of_many_who_have_a_blob_a_few_are_named_and_no_node_says_too_much() {
     let taker = Node::knowing(&first).await;
     let asked = |most| taker.net.client.ask(move |reply| Command::Providers(providers::key(&blob), most, reply));
     eventually("all are on the DHT", || async { asked(20).await.is_some_and(|found| found.len() == 12) }).await;
+    for most in 1..limits::BLOB_PROVIDERS {
+        assert_eq!(asked(most).await.map(|found| found.len()), Some(most));
+    }
     assert_eq!(taker.net.providers(blob).await.len(), limits::BLOB_PROVIDERS);
     let all: Vec<BlobId> = (0..2 * limits::BLOBS_PROVIDED as u64).map(|n| BlobId::of(&n.to_be_bytes())).collect();
     first.net.provide(all.iter().copied()).await;
