@@ -94,11 +94,7 @@ pub enum Command {
         job: String,
     },
     /// End a job for everyone, and remove what is kept of it
-    Cancel {
-        /// Its name, as `essaim jobs` lists it, or the beginning of it
-        #[arg(value_name = "JOB")]
-        job: String,
-    },
+    Cancel(Cancel),
     /// List the peers that lend their cores
     Peers(Peers),
     /// Say what is configured, and where: every option, its value and its origin
@@ -188,6 +184,19 @@ pub struct Attach {
     /// What contains the program here, beside WebAssembly
     #[arg(long, value_name = "KIND", default_value = "process")]
     pub sandbox: Kind,
+}
+
+/// End a job for everyone, and remove what is kept of it.
+///
+/// A job that was submitted on another machine is asked for in the swarm, and ended with its author's key.
+#[derive(Debug, Args)]
+pub struct Cancel {
+    /// Its name, as `essaim jobs` lists it, or the beginning of it
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    /// The author's key, for a job that was submitted on another machine: the file author.key of the home there
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
 }
 
 /// List the peers that lend their cores, found through the DHT.

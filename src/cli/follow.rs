@@ -205,7 +205,7 @@ fn kept_by(end: &End) -> String {
 
 /// How it is attached from another machine.
 fn elsewhere(end: &End) -> &'static str {
-    let rest = "\non another machine: `essaim attach --key FILE`, with the file author.key of this home";
+    let rest = "\non another machine: the same with --key FILE, the file author.key of this home";
     end.handed.map_or("", |_| rest)
 }
 

@@ -9,7 +9,7 @@ use essaim_jobs::{JobId, Manifest};
 use essaim_worker::{Engine, EngineConfig, Mode, Program, StopFlag};
 use serde_json::{Value, json};
 
-use super::args::{Attach, Global, all_cpus, half_memory};
+use super::args::{Attach, Cancel, Global, all_cpus, half_memory};
 use super::fail::Fail;
 use super::follow::{self, Followed};
 use super::present::{Fold, Unwritten, present};
@@ -156,9 +156,9 @@ pub async fn results(global: &Global, job: &str) -> Result<(), Fail> {
 /// Ends a job for everyone.
 ///
 /// # Errors
-/// There is no such job, or its node cannot start.
-pub async fn cancel(global: &Global, job: &str) -> Result<(), Fail> {
-    let (home, saved) = match find(global, job).await {
+/// There is no such job, it is another author's, or its node cannot start.
+pub async fn cancel(global: &Global, cancel: &Cancel) -> Result<(), Fail> {
+    let (home, saved) = match find(global, &cancel.job).await {
         Ok(found) => found,
         Err(Missing::Followed { home, id }) => {
             let answer = control::ask(&home, Wish::Cancel(id)).await.map_err(|error| owner::deaf(&home, &error))?;
@@ -175,6 +175,14 @@ pub async fn cancel(global: &Global, job: &str) -> Result<(), Fail> {
                 _ => Err(Fail::new(format!("job {} has just ended", id.short()), "`essaim jobs` lists what there is")),
             };
         }
+        Err(Missing::Unknown(_)) => {
+            let Some(file) = &cancel.key else {
+                let hint = "`essaim jobs` lists those of this user; one that was submitted on another machine is ended with \
+                            --key FILE, the file author.key of the home there";
+                return Err(Fail::new(format!("there is no job {}", cancel.job), hint));
+            };
+            return revoke(global, &cancel.job, key(file)?).await;
+        }
         Err(missing) => return Err(missing.into()),
     };
     let id = saved.id();
@@ -187,6 +195,23 @@ pub async fn cancel(global: &Global, job: &str) -> Result<(), Fail> {
     let forgotten = peer.forget(id);
     peer.shutdown().await;
     forgotten.map_err(|e| Fail::of(&e, e.hint()))?;
+    let words = format!("essaim: cancelled job {}; {} of it told", id.short(), count(told as u64, "peer"));
+    say(global, words, "cancelled", json!({ "job": id.to_string(), "peers": told }));
+    Ok(())
+}
+
+/// Ends a job that was submitted elsewhere.
+async fn revoke(global: &Global, job: &str, key: [u8; 32]) -> Result<(), Fail> {
+    let home = join::home(global)?;
+    let peer = join::start(global, home, sandbox::Kind::Process, Terms::always(0, half_memory())).await?;
+    say(global, format!("essaim: asking the swarm for job {job}"), "asking", json!({ "job": job }));
+    let revoked = peer.revoke(&job.to_ascii_lowercase(), key).await;
+    peer.shutdown().await;
+    let (id, told) = revoked.map_err(|e| Fail::of(&e, e.hint()))?;
+    if told == 0 {
+        let hint = "they may have left just now: try again, or look with `essaim peers` who is there";
+        return Err(Fail::new(format!("nobody who works on job {} has heard that it is cancelled", id.short()), hint));
+    }
     let words = format!("essaim: cancelled job {}; {} of it told", id.short(), count(told as u64, "peer"));
     say(global, words, "cancelled", json!({ "job": id.to_string(), "peers": told }));
     Ok(())

@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
             args::Command::Jobs => jobs::list(&global).await,
             args::Command::Attach(attach) => jobs::attach(&global, &attach).await,
             args::Command::Results { job } => jobs::results(&global, &job).await,
-            args::Command::Cancel { job } => jobs::cancel(&global, &job).await,
+            args::Command::Cancel(cancel) => jobs::cancel(&global, &cancel).await,
             args::Command::Peers(peers) => peers::peers(&global, &peers).await,
             args::Command::Config => owner::show(&configured),
             args::Command::Status => owner::tell(&global, Wish::Status).await,

@@ -57,7 +57,10 @@ pub(super) enum Command {
     Greetings(Vec<Bytes>),
     Advertise(Advert),
     View(oneshot::Sender<View>),
-    Providers(kad::RecordKey, oneshot::Sender<HashSet<PeerId>>),
+    /// The large blobs that this node says on the DHT that it has, by their keys.
+    Provide(HashSet<kad::RecordKey>),
+    /// So many of those who provide a key.
+    Providers(kad::RecordKey, usize, oneshot::Sender<HashSet<PeerId>>),
     Locate(PeerId, oneshot::Sender<()>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     Shutdown(oneshot::Sender<()>),

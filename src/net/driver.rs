@@ -65,6 +65,8 @@ pub(super) struct Driver {
     pub(super) topics: HashMap<TopicHash, Topic>,
     pub(super) advert: Option<Bytes>,
     lends: bool,
+    /// The keys of the blobs that this node says it has: at most [`limits::BLOBS_PROVIDED`].
+    blobs: HashSet<kad::RecordKey>,
     provided: HashSet<kad::RecordKey>,
     provided_at: usize,
     greetings: Vec<Bytes>,
@@ -113,7 +115,12 @@ impl Drop for Reader {
 
 /// A query on the DHT that somebody waits for.
 pub(super) enum Query {
-    Providers(HashSet<PeerId>, oneshot::Sender<HashSet<PeerId>>),
+    Providers {
+        found: HashSet<PeerId>,
+        /// With so many it ends.
+        most: usize,
+        reply: oneshot::Sender<HashSet<PeerId>>,
+    },
     Locate(oneshot::Sender<()>),
 }
 
@@ -137,6 +144,7 @@ impl Driver {
             topics: HashMap::new(),
             advert: None,
             lends: false,
+            blobs: HashSet::new(),
             provided: HashSet::new(),
             provided_at: 0,
             greetings: Vec::new(),
@@ -228,10 +236,14 @@ impl Driver {
             Command::View(reply) => {
                 let _ = reply.send(self.view());
             }
-            Command::Providers(key, reply) => {
+            Command::Provide(keys) => {
+                self.blobs = keys;
+                self.provide();
+            }
+            Command::Providers(key, most, reply) => {
                 if self.queries.len() < limits::QUERIES {
                     let id = behaviour.dht.get_providers(key);
-                    self.queries.insert(id, Query::Providers(HashSet::new(), reply));
+                    self.queries.insert(id, Query::Providers { found: HashSet::new(), most, reply });
                 }
             }
             Command::Locate(peer, reply) => {
@@ -320,22 +332,24 @@ impl Driver {
         View { size, known }
     }
 
-    /// Tells the DHT that this node lends, under the keys of the level at which the swarm is now: again when
-    /// the level has changed, or when so many more peers are known that others are responsible for the keys.
+    /// Tells the DHT that this node lends, under the keys of the level at which the swarm is now, and which blobs it
+    /// has: again when the level has changed, or when so many more peers are known that others are responsible for
+    /// the keys.
     fn provide(&mut self) {
         let dht = &mut self.parts.swarm.behaviour_mut().dht;
-        let keys = if self.lends {
+        let mut keys = if self.lends {
             spare::keys_of(self.parts.node, spare::level(behaviour::estimate(dht)))
         } else {
             HashSet::new()
         };
+        keys.extend(self.blobs.iter().cloned());
         for key in self.provided.difference(&keys) {
             dht.stop_providing(key);
         }
         let grown = self.routed > self.provided_at + self.provided_at / 4;
         for key in keys.iter().filter(|key| grown || !self.provided.contains(*key)) {
             if let Err(error) = dht.start_providing(key.clone()) {
-                tracing::debug!(%error, "the DHT is not told of spare CPU");
+                tracing::debug!(%error, "the DHT is not told of what is here");
             }
         }
         if grown {

@@ -131,6 +131,10 @@ pub(super) const QUERIES: usize = 256;
 pub(super) const PROVIDED_KEYS: usize = 4_096;
 /// See [`PROVIDED_KEYS`].
 pub(super) const PROVIDERS_PER_KEY: usize = 20;
+/// Large blobs that this node says on the DHT that it has: each is told to twenty peers, again every four minutes.
+pub const BLOBS_PROVIDED: usize = 32;
+/// Nodes that one look at the DHT names for a blob. They are dialled.
+pub(super) const BLOB_PROVIDERS: usize = 8;
 /// How often what is provided is told anew, and how long it stands without: a worker that is gone is
 /// forgotten after that.
 pub(super) const PROVIDE: Duration = Duration::from_secs(240);

@@ -5,7 +5,8 @@
 //! [`Handle`], with which everything is asked for, and the [`Events`] that happen. Between them stands one
 //! task that owns the swarm (`driver`, `reactions`); whatever takes time has tasks of its own: a writer and
 //! a reader of direct messages for each peer (`direct`), answers to questions (`blobs`, `spare`), one for each blob
-//! that is moved in pieces (`pieces`), and those that look for peers (`rendezvous`). All bounds stand in `limits`.
+//! that is moved in pieces (`pieces`), and those that look for peers (`rendezvous`). The DHT knows who lends (`spare`) and
+//! who has a large blob (`providers`). All bounds stand in `limits`.
 
 mod addr;
 mod behaviour;
@@ -16,6 +17,7 @@ mod driver;
 mod inbox;
 mod limits;
 mod pieces;
+mod providers;
 mod reactions;
 mod rendezvous;
 mod spare;
@@ -42,7 +44,7 @@ pub use client::PeerInfo;
 pub use direct::SendError;
 pub use inbox::{Event, Events};
 pub use libp2p::Multiaddr;
-pub use limits::{DIRECT_BYTES, GOSSIP_BYTES, GREETING_BYTES, GREETINGS, TOPICS};
+pub use limits::{BLOBS_PROVIDED, DIRECT_BYTES, GOSSIP_BYTES, GREETING_BYTES, GREETINGS, TOPICS};
 pub use spare::{Advert, Found};
 pub use start::{NetError, start};
 
@@ -237,6 +239,18 @@ impl Handle {
         sources: mpsc::Receiver<NodeId>,
     ) -> Result<(), FetchError> {
         self.exchanges.download(blob, into, sources).await
+    }
+
+    /// Says on the DHT that this node has all of these blobs, of [`BLOBS_PROVIDED`] of them at most, and of no others
+    /// any more: what was said before is not renewed, and those who keep it forget it within ten minutes.
+    pub async fn provide(&self, blobs: impl IntoIterator<Item = BlobId>) {
+        let keys = blobs.into_iter().take(BLOBS_PROVIDED).map(|blob| providers::key(&blob)).collect();
+        self.client.tell(Command::Provide(keys)).await;
+    }
+
+    /// Others that say on the DHT that they have all of a blob, some where there are many. They are being dialled.
+    pub async fn providers(&self, blob: BlobId) -> HashSet<NodeId> {
+        providers::find(&self.client, self.node, &blob).await
     }
 
     /// Sets what this node answers to those who seek spare CPU and, if it lends, tells the DHT.

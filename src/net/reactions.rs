@@ -272,7 +272,7 @@ impl Driver {
                 self.progress(id, &result);
                 if step.last {
                     match self.queries.remove(&id) {
-                        Some(Query::Providers(found, reply)) => {
+                        Some(Query::Providers { found, reply, .. }) => {
                             let _ = reply.send(found);
                         }
                         Some(Query::Locate(reply)) => {
@@ -289,16 +289,22 @@ impl Driver {
     fn progress(&mut self, id: kad::QueryId, result: &QueryResult) {
         match (self.queries.get_mut(&id), result) {
             (
-                Some(Query::Providers(found, _)),
+                Some(Query::Providers { found, most, .. }),
                 QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })),
             ) => {
-                let new: Vec<PeerId> = providers.iter().filter(|peer| !found.contains(peer)).copied().collect();
+                let room = most.saturating_sub(found.len());
+                let new: Vec<PeerId> =
+                    providers.iter().filter(|peer| !found.contains(peer)).take(room).copied().collect();
                 found.extend(&new);
+                let (few, enough) = (*most <= limits::BLOB_PROVIDERS, found.len() >= *most);
                 // Their addresses are known only while the query runs, and they will be asked in any case.
                 for peer in new {
-                    if self.peers.len() < limits::CONNECTIONS as usize / 2 {
+                    if few || self.peers.len() < limits::CONNECTIONS as usize / 2 {
                         self.dial(Some(peer), Vec::new(), None);
                     }
+                }
+                if enough && let Some(mut query) = self.parts.swarm.behaviour_mut().dht.query_mut(&id) {
+                    query.finish();
                 }
             }
             (

@@ -96,7 +96,8 @@ fn keys_to_try(about_level: u8) -> Vec<kad::RecordKey> {
 
 /// Those who say on the DHT of a swarm of about `size` nodes that they lend, [`limits::ASKED`] at most.
 pub(super) async fn providers(client: &Client, size: usize) -> HashSet<PeerId> {
-    let lookups = keys_to_try(level(size)).into_iter().map(|key| client.ask(|reply| Command::Providers(key, reply)));
+    let lookup = |key| client.ask(|reply| Command::Providers(key, limits::ASKED, reply));
+    let lookups = keys_to_try(level(size)).into_iter().map(lookup);
     let mut found = HashSet::new();
     let mut lookups = stream::iter(lookups).buffer_unordered(limits::LOOKUPS_AT_ONCE);
     while let Some(providers) = lookups.next().await {

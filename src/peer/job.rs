@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use coordinator_free::message::MESSAGE_BYTES;
 use coordinator_free::{Member, Message, Notice, Resume};
-use essaim_jobs::{BlobId, JobId, Keypair, Manifest, NodeId, Rows, Signed, decode};
+use essaim_jobs::{BlobId, BlobRef, JobId, Keypair, Manifest, NodeId, Rows, Signed, decode};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use tokio::time::Instant;
@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use super::feed::Feed;
 use super::handover::{Answer, Handed};
 use super::provisions::Provisions;
-use super::source::Holders;
+use super::source::{Holders, LARGE_BYTES};
 use super::wire::{ANNOUNCEMENT_BYTES, Announcement, Place};
 use super::{End, Progress, Traffic, since_1970};
+use crate::blob::Pieces;
 use crate::net::{Topic, Verdict};
 use crate::store::{Inputs, Outputs, Partial};
 
@@ -40,17 +41,28 @@ pub struct JobState {
     /// Who may have its blobs.
     pub holders: watch::Sender<Holders>,
     /// Its large data, which stay on the disk as long as this is here.
-    pub _held: Vec<Arc<Partial>>,
+    pub held: Vec<Arc<Partial>>,
     /// The outputs that are kept here for the author to fetch, by slot.
     pub kept: HashMap<u32, BlobId>,
     /// What the author has given to be kept while it is away; and whether more is being fetched.
-    pub custody: Vec<BlobId>,
+    pub custody: Vec<BlobRef>,
     pub keeping: bool,
     pub traffic: Traffic,
     /// Whether the program is compiled here, so that threads can be given.
     pub ready: bool,
     /// Present where the job is our own.
     pub author: Option<AuthorSide>,
+}
+
+impl JobState {
+    /// Its large blobs that are all here.
+    pub fn large(&self) -> impl Iterator<Item = BlobId> {
+        let authored = self.author.is_some().then_some(&*self.manifest).into_iter();
+        let whole = authored.flat_map(|job| job.data.iter().map(|mount| mount.blob).chain([job.program]));
+        let held = self.held.iter().filter(|partial| partial.is_complete()).map(|partial| partial.name());
+        let all = whole.chain(held).chain(self.custody.iter().copied());
+        all.filter(|blob| blob.len >= LARGE_BYTES).map(|blob| blob.id)
+    }
 }
 
 /// A job of our own, as it is handed to the event loop.

@@ -29,7 +29,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use coordinator_free::io::{Notice, View};
-use coordinator_free::message::Reason;
+use coordinator_free::message::{Close, Reason};
 use essaim_jobs::bounds::{self, TooLong};
 use essaim_jobs::manifest::VERSION;
 use essaim_jobs::{AuthorId, BlobRef, JobId, Keypair, Limits, Manifest, ManifestError, Mount, NodeId, Signed, encode};
@@ -47,6 +47,9 @@ use crate::store::{Blobs, Cache, Draft, Home, HomeError, Outputs, Row, Saved, St
 
 /// How long a node waits to be told of a job.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long a node waits for the first, and for each further peer, to hear that a job has ended.
+const HEARD_WITHIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
 
 /// How a node is to be.
 #[derive(Debug)]
@@ -176,7 +179,9 @@ impl SubmitError {
                 "shorten the arguments or put them into the input; limits are listed by `essaim help run`".into()
             }
             SubmitError::Store(e) => e.hint().into(),
-            SubmitError::NotTheAuthor => "it can be attached only with the key of its author".into(),
+            SubmitError::NotTheAuthor => {
+                "only the key of its author will do: --key with the file author.key of the home it was submitted from".into()
+            },
             SubmitError::Unknown(_) => {
                 "`essaim jobs` lists those of this machine; others are told of by the peers that work on them: name one \
                  with --peer ADDR"
@@ -430,12 +435,12 @@ impl Peer {
         let (row, inputs, outputs) = saved.open()?;
         let (inputs, outputs) = (Arc::new(inputs), Arc::new(outputs));
         let chunks = row.manifest.body.chunks;
-        let data = if row.remote {
+        let (data, held) = if row.remote {
             let source = self.source().await;
             let provisions = Provisions::fetch(&source, &row.manifest.body).await.map_err(SubmitError::Unreachable)?;
-            provisions.data
+            (provisions.data, provisions.held)
         } else {
-            provisions::mounted(&inputs, &row.manifest.body, again)?
+            (provisions::mounted(&inputs, &row.manifest.body, again)?, Vec::new())
         };
         let (notices, heard) = mpsc::channel(1_024);
         let sealed = outputs.sealed().len() as u32;
@@ -447,7 +452,7 @@ impl Peer {
             key,
             term: row.term,
             again,
-            provisions: Provisions { program, data: Arc::clone(&data), held: Vec::new() },
+            provisions: Provisions { program, data: Arc::clone(&data), held },
             inputs,
             outputs: Arc::clone(&outputs),
             notices,
@@ -472,12 +477,7 @@ impl Peer {
     /// [`SubmitError::Unknown`] when nobody knows of it, [`SubmitError::NotTheAuthor`] when `key`, which is the home's
     /// own where none is given, is not its author's.
     pub async fn adopt(&self, prefix: &str, key: Option<[u8; 32]>) -> Result<Saved, SubmitError> {
-        let (reply, told) = oneshot::channel();
-        let wish = hive::Command::Want(prefix.to_owned(), reply);
-        self.commands.send(wish).await.map_err(|_| SubmitError::Gone)?;
-        let told = tokio::time::timeout(TOLD_WITHIN, told).await;
-        let Ok(Ok(announcement)) = told else { return Err(SubmitError::Unknown(prefix.to_owned())) };
-        let Announcement { manifest, place } = *announcement;
+        let Announcement { manifest, place } = self.ask_for(prefix).await?;
         let author = key.map_or_else(|| self.home.keypair("author"), |seed| Ok(Keypair::from_seed(&seed)))?;
         if manifest.body.author.0 != author.public() {
             return Err(SubmitError::NotTheAuthor);
@@ -493,6 +493,41 @@ impl Peer {
             }
         }
         Ok(saved)
+    }
+
+    /// Ends a job that was submitted from another home, and whose name begins so, for everyone: asks the swarm for it, and
+    /// tells all who work on it. Returns its name, and how many have heard.
+    ///
+    /// # Errors
+    /// [`SubmitError::Unknown`] when nobody knows of it, [`SubmitError::NotTheAuthor`] when `key` is not its author's.
+    pub async fn revoke(&self, prefix: &str, key: [u8; 32]) -> Result<(JobId, usize), SubmitError> {
+        let manifest = self.ask_for(prefix).await?.manifest.body;
+        let (job, author) = (manifest.id(), Keypair::from_seed(&key));
+        if manifest.author.0 != author.public() {
+            return Err(SubmitError::NotTheAuthor);
+        }
+        let word = Box::new(Signed::sign(Close { job, reason: Reason::Cancelled }, &author));
+        let (told, mut heard) = watch::channel(0);
+        let wish = hive::Command::Revoke(word, told);
+        self.commands.send(wish).await.map_err(|_| SubmitError::Gone)?;
+        // Whoever lends is being looked for meanwhile: when nobody new has heard for a while, all have.
+        let (first, further) = HEARD_WITHIN;
+        let mut patience = first;
+        while let Ok(Ok(())) = tokio::time::timeout(patience, heard.changed()).await {
+            patience = further;
+        }
+        let heard = *heard.borrow();
+        Ok((job, heard))
+    }
+
+    /// The first job that is announced and whose name begins so.
+    async fn ask_for(&self, prefix: &str) -> Result<Announcement, SubmitError> {
+        let (reply, told) = oneshot::channel();
+        let wish = hive::Command::Want(prefix.to_owned(), reply);
+        self.commands.send(wish).await.map_err(|_| SubmitError::Gone)?;
+        let told = tokio::time::timeout(TOLD_WITHIN, told).await;
+        let Ok(Ok(announcement)) = told else { return Err(SubmitError::Unknown(prefix.to_owned())) };
+        Ok(*announcement)
     }
 
     /// All that are connected, as a source of blobs.

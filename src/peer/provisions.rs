@@ -7,7 +7,7 @@ use essaim_jobs::{BlobRef, Manifest, Mount, bounds};
 use essaim_worker::{DataFile, JobSpec, Mode, ProgramId};
 
 use super::SubmitError;
-use super::source::Source;
+use super::source::{self, LARGE_BYTES, Source};
 use crate::blob::Blob;
 use crate::store::{Inputs, Partial, StoreError};
 
@@ -16,7 +16,7 @@ use crate::store::{Inputs, Partial, StoreError};
 pub struct Provisions {
     pub program: Bytes,
     pub data: Arc<[DataFile]>,
-    /// Those that stand in this node's cache, which stay there as long as this is held.
+    /// Those of them that stand in this node's cache, which stay there as long as this is held.
     pub held: Vec<Arc<Partial>>,
 }
 
@@ -26,8 +26,16 @@ impl Provisions {
     /// # Errors
     /// What stood in the way, in words.
     pub async fn fetch(source: &Source, manifest: &Manifest) -> Result<Provisions, String> {
-        let program = source.fetch(manifest.program).await?;
         let mut held = Vec::new();
+        // A large one is kept for others.
+        let here = source.blobs.find(&manifest.program.id).is_some();
+        let program = if manifest.program.len >= LARGE_BYTES && !here {
+            let (partial, blob) = source.download(manifest.program).await?;
+            held.push(partial);
+            source::read(manifest.program, blob).await?
+        } else {
+            source.fetch(manifest.program).await?
+        };
         let mut data = Vec::with_capacity(manifest.data.len());
         for mount in &manifest.data {
             if mount.blob.len > bounds::BLOB_BYTES {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use essaim_jobs::{BlobId, BlobRef, NodeId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tracing::debug;
 
 use crate::blob::{Blob, Pieces};
 use crate::net::{self, FetchError};
@@ -18,12 +19,17 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause, where the author is away: somebody who has it may come.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// From this size on a blob is moved in pieces.
-const LARGE_BYTES: u64 = 1 << 20;
+/// From this size on a blob is moved in pieces, and who has it is found on the DHT.
+pub const LARGE_BYTES: u64 = 1 << 20;
 /// How often a download looks for others who have some of it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A download to which nothing has come for so long has failed, if the author is there.
 const NOTHING_FOR: Duration = Duration::from_secs(60);
+/// A download to which nothing has come for so long, or that knows of hardly anybody who may have the blob, asks the
+/// DHT who has it; again each time after the double, up to the second.
+const SEEK: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
+/// Others that are enough, as long as something comes.
+const ENOUGH: usize = 2;
 /// Sources that a download has not taken note of yet.
 const SOURCES: usize = 256;
 
@@ -99,7 +105,7 @@ impl Source {
             if let Some(blob) = self.blobs.find(&name.id) {
                 return read(name, blob).await;
             }
-            if self.shared && name.len > LARGE_BYTES {
+            if self.shared && name.len >= LARGE_BYTES {
                 let (_held, blob) = self.download(name).await?;
                 return read(name, blob).await;
             }
@@ -126,7 +132,7 @@ impl Source {
 
 impl Source {
     /// The blob that `name` names, in a file: a large one comes in pieces, from all who have some of it, and is given on
-    /// meanwhile. It stays on the disk as long as what is returned is held.
+    /// meanwhile. Where those that are known do not serve, others are looked for on the DHT. It stays on the disk as long as what is returned is held.
     ///
     /// # Errors
     /// What stood in the way, in words: nothing has come for long, or it cannot be kept.
@@ -139,18 +145,24 @@ impl Source {
         tokio::pin!(download);
         let mut look = tokio::time::interval(LOOK_EVERY);
         let (mut had, mut since) = (0, Instant::now());
+        let (began, mut seek) = (Instant::now(), Seek::default());
         while !partial.is_complete() {
             tokio::select! {
                 done = &mut download => done.map_err(|e| format!("cannot fetch a blob: {e}"))?,
                 _ = look.tick() => {
                     let holders = self.holders.borrow().clone();
+                    let holding = holders.of(&name.id);
+                    let few = holding.len() < ENOUGH;
                     // Those that had nothing may have some by now; who is being talked to already is not asked twice.
-                    for node in holders.of(&name.id) {
+                    for node in holding {
                         let _ = sender.try_send(node);
                     }
                     let has = partial.have().len();
                     if has > had {
                         (had, since) = (has, Instant::now());
+                    }
+                    if seek.is_due(began.elapsed(), since.elapsed(), few) {
+                        self.seek(name, sender.clone());
                     }
                     if holders.author.is_some() && since.elapsed() >= NOTHING_FOR {
                         return Err("cannot fetch a blob: nothing comes from anybody".into());
@@ -163,11 +175,81 @@ impl Source {
     }
 }
 
+/// When a download asks the DHT.
+#[derive(Debug)]
+struct Seek {
+    patience: Duration,
+    /// Not before this long after its beginning.
+    at: Duration,
+}
+
+impl Default for Seek {
+    fn default() -> Seek {
+        Seek { patience: SEEK.0, at: SEEK.0 }
+    }
+}
+
+impl Seek {
+    /// Whether it does so `now`, nothing having come for `idle`, and hardly anybody being known if `few`.
+    fn is_due(&mut self, now: Duration, idle: Duration, few: bool) -> bool {
+        if now < self.at || !few && idle < SEEK.0 {
+            return false;
+        }
+        self.patience = (self.patience * 2).min(SEEK.1);
+        self.at = now + self.patience;
+        true
+    }
+}
+
+impl Source {
+    /// Asks the DHT who has a blob, and names them to its download.
+    fn seek(&self, name: BlobRef, download: mpsc::Sender<NodeId>) {
+        let net = self.net.clone();
+        tokio::spawn(async move {
+            let found = net.providers(name.id).await;
+            debug!(blob = %name.id, found = found.len(), "asked the DHT who has a blob");
+            for node in found {
+                // It may be through meanwhile.
+                let _ = download.try_send(node);
+            }
+        });
+    }
+}
+
 /// Reads a blob of this node; an author's own file may have changed under it.
-async fn read(name: BlobRef, blob: Blob) -> Result<Bytes, String> {
+pub async fn read(name: BlobRef, blob: Blob) -> Result<Bytes, String> {
     let bytes = tokio::task::spawn_blocking(move || blob.read(0, name.len as usize))
         .await
         .map_err(|e| e.to_string())?
         .map_err(|e| format!("cannot read an input: {e}"))?;
     if name.names(&bytes) { Ok(bytes) } else { Err("an input file has changed since the job was submitted".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The seconds at which a download asks the DHT that looks every second, and of which `state` tells whether something
+    /// comes, and whether it knows of few.
+    fn asks(until: u64, state: impl Fn(u64) -> (bool, bool)) -> Vec<u64> {
+        let (mut seek, mut came) = (Seek::default(), 0);
+        let second = Duration::from_secs;
+        let due = |now: &u64| {
+            let (comes, few) = state(*now);
+            if comes {
+                came = *now;
+            }
+            seek.is_due(second(*now), second(*now - came), few)
+        };
+        (0..=until).filter(due).collect()
+    }
+
+    #[test]
+    fn the_dht_is_asked_by_who_is_not_served_and_ever_less_often() {
+        assert_eq!(asks(1_000, |_| (true, false)), [0; 0], "who is served well asks nobody");
+        assert_eq!(asks(200, |_| (false, false)), [3, 9, 21, 45, 93, 153]);
+        assert_eq!(asks(50, |_| (true, true)), [3, 9, 21, 45], "one source may be slow, and may go");
+        assert_eq!(asks(130, |now| (now < 100, false)), [102, 108, 120], "then all are gone at once");
+        assert_eq!(asks(2, |_| (false, true)), [0; 0], "what is there soon needs nobody else");
+    }
 }

@@ -97,9 +97,14 @@ impl Begun {
     }
 
     fn counted(&self) -> u64 {
+        self.status()["chunks_run"].as_u64().unwrap()
+    }
+
+    /// How the worker is.
+    fn status(&self) -> Value {
         let mut command = self.world.bare("status");
         let status = run(command.arg("--json").arg("--home").arg(self.world.dir.path().join("worker")), b"").well();
-        serde_json::from_slice::<Value>(&status.stdout).unwrap()["chunks_run"].as_u64().unwrap()
+        serde_json::from_slice(&status.stdout).unwrap()
     }
 }
 
@@ -197,4 +202,54 @@ fn a_job_can_be_left_to_its_peers_at_once() {
     // Its worker goes on by itself.
     assert_eq!(begun.chunks_run(), CHUNKS);
     assert_eq!(begun.attach(&job).stdout, whole());
+}
+
+#[test]
+fn a_job_is_cancelled_elsewhere_with_the_key_of_its_author_and_with_no_other() {
+    let begun = Begun::new("revoked");
+    let another = begun.another_worker();
+    let (mut author, job) = begun.submit();
+    assert!(Command::new("kill").args(["-INT", &author.child.id().to_string()]).status().unwrap().success());
+    author.child.wait().unwrap();
+    let cancel = |key: Option<&std::path::Path>| {
+        let mut cancel = begun.world.alone("cancel");
+        cancel.args(["--json", "--peer", &begun.worker.address]).arg(&job[..12]);
+        if let Some(key) = key {
+            cancel.arg("--key").arg(key);
+        }
+        run(&mut cancel, b"")
+    };
+    let refused = |ran: Ran, message: &str, hint: &str| {
+        let error = ran.event("error");
+        let says = |field: &str, words: &str| error[field].as_str().unwrap().contains(words);
+        assert!(ran.status == 1 && says("message", message) && says("hint", hint), "{error}");
+    };
+    refused(cancel(None), "there is no job", "--key FILE");
+    refused(cancel(Some(&begun.world.file("short", "x"))), "is not a key", "author.key");
+    refused(cancel(Some(&begun.world.file("other", [7; 32]))), "another author", "author.key");
+    // Nobody has believed that.
+    assert_eq!(begun.status()["jobs"].as_array().unwrap().len(), 1);
+
+    let told = cancel(Some(&begun.home.join("author.key"))).well().event("cancelled");
+    assert!(told["job"] == job.as_str() && told["peers"].as_u64() >= Some(1), "{told}");
+    until("nobody works on it", || begun.status()["jobs"].as_array().unwrap().is_empty());
+    // Who comes back to it where it was submitted hears of it.
+    let ran = run(begun.verb("attach").args(["--cpus", "0", &job]), b"");
+    assert_eq!(ran.status, 130, "{}", ran.stderr);
+    assert!(ran.event("error")["message"].as_str().unwrap().contains("cancelled"), "{}", ran.stderr);
+    drop(another);
+}
+
+#[test]
+fn a_job_that_is_followed_can_be_cancelled_elsewhere() {
+    let begun = Begun::new("revoked-here");
+    let (mut author, job) = begun.submit();
+    let mut cancel = begun.world.alone("cancel");
+    cancel.args(["--json", "--peer", &begun.worker.address, "--key"]).arg(begun.home.join("author.key")).arg(&job);
+    let told = run(&mut cancel, b"").well().event("cancelled");
+    assert!(told["peers"].as_u64() >= Some(1), "{told}");
+    let error = wait_for(&author.events, "error");
+    assert!(error["message"].as_str().unwrap().contains("cancelled"), "{error}");
+    assert_eq!(author.child.wait().unwrap().code(), Some(130));
+    assert!(begun.listed().is_empty());
 }

@@ -13,4 +13,5 @@ mod finding;
 mod full;
 mod jobs;
 mod later;
+mod sources;
 mod uses;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long anything that must happen may take before a test says that it does not happen. No test passes or
@@ -61,9 +61,14 @@ impl World {
         command.arg(verb).args(["--swarm", &self.swarm, "--listen", "/ip4/127.0.0.1/tcp/0"]);
         command.env("XDG_RUNTIME_DIR", self.dir.path()).env("XDG_DATA_HOME", self.dir.path().join("data"));
         command.env("XDG_CONFIG_HOME", self.dir.path().join("config"));
-        command.env_remove("ESSAIM_HOME").env_remove("ESSAIM_SWARM");
+        command.env_remove("ESSAIM_HOME").env_remove("ESSAIM_SWARM").env("NO_COLOR", "1");
         command.stdin(Stdio::null());
         command
+    }
+
+    /// What its swarm is called.
+    pub fn swarm(&self) -> &str {
+        &self.swarm
     }
 
     /// A file in this world.
@@ -80,6 +85,8 @@ pub struct Worker {
     pub peer: String,
     pub address: String,
     events: mpsc::Receiver<Value>,
+    /// What it has told of what goes on underneath, as far as somebody has waited for it.
+    told: Vec<String>,
 }
 
 impl Worker {
@@ -88,7 +95,24 @@ impl Worker {
         let events = events(child.stderr.take().unwrap());
         let joined = wait_for(&events, "joined");
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        Worker { child, peer: text(&joined["peer"]), address: text(&joined["addresses"][0]), events }
+        Worker { child, peer: text(&joined["peer"]), address: text(&joined["addresses"][0]), events, told: Vec::new() }
+    }
+
+    /// Waits until it has told with `-v`, at any time, of something in all of these words.
+    #[track_caller]
+    pub fn tells(&mut self, words: &[&str]) {
+        let end = Instant::now() + PATIENCE;
+        while !self.has_told(words) {
+            match self.events.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(event) => self.told.extend(event["line"].as_str().map(str::to_owned)),
+                Err(_) => panic!("nothing of {words:?}; there was {:#?}", self.told),
+            }
+        }
+    }
+
+    /// Whether it has told so, as far as somebody has waited for something.
+    pub fn has_told(&self, words: &[&str]) -> bool {
+        self.told.iter().any(|line| words.iter().all(|word| line.contains(word)))
     }
 
     /// The processes that run its chunks, and their states as the system has them: `T` is stopped.
@@ -138,14 +162,13 @@ impl Drop for Worker {
     }
 }
 
-/// The JSON events on a process's stderr.
+/// The JSON events on a process's stderr; other lines are events called `log`.
 pub fn events(stderr: impl Read + Send + 'static) -> mpsc::Receiver<Value> {
     let (sender, receiver) = mpsc::sync_channel(10_000);
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            if let Ok(event) = serde_json::from_str(&line)
-                && sender.try_send(event).is_err()
-            {
+            let event = serde_json::from_str(&line).unwrap_or_else(|_| json!({ "event": "log", "line": line }));
+            if sender.try_send(event).is_err() {
                 return;
             }
         }
@@ -156,8 +179,9 @@ pub fn events(stderr: impl Read + Send + 'static) -> mpsc::Receiver<Value> {
 /// Waits for the event called `name`.
 pub fn wait_for(events: &mpsc::Receiver<Value>, name: &str) -> Value {
     let mut seen = Vec::new();
+    let end = Instant::now() + PATIENCE;
     loop {
-        match events.recv_timeout(PATIENCE) {
+        match events.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(event) if event["event"] == name => return event,
             Ok(event) => seen.push(event),
             Err(_) => panic!("no event {name:?}; there were {seen:?}"),

@@ -1,6 +1,7 @@
 //! The task that drives the exchange of one blob: it does what the core's machine says, and tells it what came of it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -124,7 +125,10 @@ impl Task {
                 Some(done) = self.errands.join_next() => if let Ok(errand) = done {
                     self.run_errand(errand);
                 },
-                () = sleep_until(deadline.unwrap_or(self.start)), if deadline.is_some() => self.tell(Input::Tick),
+                () = sleep_until(deadline.unwrap_or(self.start)), if deadline.is_some() => {
+                    self.tell(Input::Tick);
+                    self.watch();
+                }
                 // Who waits may have gone away without a word.
                 () = sleep(limits::WAITING_LOOK), if !self.waiting.is_empty() => {}
                 () = sleep(limits::LINGER), if idle => return,
@@ -156,16 +160,40 @@ impl Task {
                     return;
                 };
                 if self.is_current(*peer, number) {
+                    self.note(&input);
                     self.tell(input);
                 }
             }
             Happening::Closed(peer, number) => {
-                if self.is_current(peer, number) {
-                    self.sessions.remove(&peer);
+                if self.is_current(peer, number)
+                    && let Some(session) = self.sessions.remove(&peer)
+                {
+                    tracing::debug!(%peer, pieces = session.taken, blob = %self.parts.name.id, "a session about a blob has ended");
                     self.tell(Input::Down(peer));
                 }
             }
             Happening::Disk(reason) => self.answer(Err(FetchError::Disk { id: self.parts.name.id, reason })),
+        }
+    }
+
+    /// Counts what comes from whom, for those who want to know what goes on.
+    fn note(&mut self, input: &Input) {
+        let Input::Arrived { from, right: true, .. } = input else { return };
+        let Some(session) = self.sessions.get_mut(from) else { return };
+        session.taken += 1;
+        if session.taken == 1 {
+            tracing::debug!(peer = %from, blob = %self.parts.name.id, "the first piece of a blob has come from a source");
+        }
+    }
+
+    /// Notes which sources are poor.
+    fn watch(&mut self) {
+        for source in self.exchange.sources() {
+            let Some(session) = self.sessions.get_mut(&source.node) else { continue };
+            if source.poor && !session.poor {
+                tracing::debug!(peer = %source.node, blob = %self.parts.name.id, "a source is silent or slow: others are asked instead");
+            }
+            session.poor = source.poor;
         }
     }
 
@@ -291,15 +319,20 @@ impl Task {
                     let Some(session) = self.sessions.get(&to) else { continue };
                     let (number, pieces) = (session.number, Arc::clone(&self.parts.pieces));
                     self.errands.spawn(async move {
+                        let blob = pieces.name().id;
                         let encoded = spawn_blocking(move || pieces.encode(piece)).await;
-                        Errand::Encoded(to, number, piece, encoded.ok().and_then(Result::ok))
+                        let encoded = encoded.map_err(io::Error::other).and_then(|encoded| encoded);
+                        let encoded = encoded.inspect_err(
+                            |error| tracing::warn!(%blob, piece, %error, "a piece is not given: it cannot be read as it was"),
+                        );
+                        Errand::Encoded(to, number, piece, encoded.ok())
                     });
                 }
                 Output::Leave { peer, reason } => {
-                    tracing::debug!(%peer, ?reason, blob = %self.parts.name.id, "a session about a blob is left");
-                    self.sessions.remove(&peer);
+                    let pieces = self.sessions.remove(&peer).map_or(0, |session| session.taken);
+                    tracing::debug!(%peer, ?reason, pieces, blob = %self.parts.name.id, "a session about a blob is left");
                 }
-                Output::Complete => {}
+                Output::Complete => tracing::debug!(blob = %self.parts.name.id, "a blob is all here"),
             }
         }
     }

@@ -67,6 +67,9 @@ pub(super) struct Session {
     pub(super) number: u64,
     /// Whether this node opened it.
     pub(super) ours: bool,
+    /// Pieces that have come, and whether it is slow or silent now: for those who want to know what goes on.
+    pub(super) taken: u32,
+    pub(super) poor: bool,
     pub(super) messages: mpsc::Sender<Message>,
     /// Pieces to be sent, encoded: never more than the exchange sends to one peer at once.
     pub(super) gives: mpsc::Sender<(u32, Bytes)>,
@@ -91,7 +94,7 @@ impl Session {
             tokio::spawn(async move { reader.end(reader.read(reading).await).await }),
             tokio::spawn(async move { writer.end(writer.write(writing, !ours, to_say, to_give).await).await }),
         ];
-        Session { number: about.number, ours, messages, gives, tasks, _share: share }
+        Session { number: about.number, ours, taken: 0, poor: false, messages, gives, tasks, _share: share }
     }
 }
 

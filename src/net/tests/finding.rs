@@ -1,9 +1,13 @@
 //! Finding peers, and those that have CPU to spare.
 
+use std::collections::HashSet;
 use std::net::{TcpListener, UdpSocket};
 
+use libp2p::kad;
+
 use super::*;
-use crate::net::{Advert, NetError};
+use crate::net::client::Command;
+use crate::net::{Advert, NetError, limits, providers};
 
 fn advert(cores: u16) -> Advert {
     Advert { cores_spare: cores, cores, engine: "test".to_owned(), lends: true, ..Advert::default() }
@@ -162,4 +166,53 @@ async fn nodes_of_one_machine_meet_in_a_folder() {
 
     one.net.shutdown().await;
     eventually("its own file is gone", || async { files().len() == 2 + odd.len() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_a_blob_is_found_on_the_dht_until_it_says_so_no_more() {
+    let (blob, other) = (BlobId::of(b"one"), BlobId::of(b"another"));
+    let middle = Node::new(config()).await;
+    let mut holder = Node::knowing(&middle).await;
+    holder.up(middle.id()).await;
+    holder.net.provide([blob, other]).await;
+    let taker = Node::knowing(&middle).await;
+    eventually("it is found", || async { taker.net.providers(blob).await == HashSet::from([holder.id()]) }).await;
+    assert_eq!(taker.net.providers(BlobId::of(b"a third")).await, HashSet::new());
+    assert_eq!(holder.net.providers(blob).await, HashSet::new(), "nobody looks for oneself");
+    // Under its name itself there is nothing to be found: who knows the key does not know the name.
+    let by_name = taker.net.client.ask(|reply| Command::Providers(kad::RecordKey::new(&blob.0), 8, reply)).await;
+    assert_eq!(by_name, Some(HashSet::new()));
+
+    holder.net.provide([other]).await;
+    // Those who have kept the record are gone; who comes now is told what still holds.
+    middle.net.shutdown().await;
+    taker.net.shutdown().await;
+    let late = Node::knowing(&holder).await;
+    eventually("the other is found", || async { !late.net.providers(other).await.is_empty() }).await;
+    assert_eq!(late.net.providers(blob).await, HashSet::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_who_have_a_blob_a_few_are_named_and_no_node_says_too_much() {
+    let blob = BlobId::of(b"everybody's");
+    let first = Node::new(config()).await;
+    let mut holders = Vec::new();
+    for _ in 0..12 {
+        let mut holder = Node::knowing(&first).await;
+        holder.up(first.id()).await;
+        holder.net.provide([blob]).await;
+        holders.push(holder);
+    }
+    let taker = Node::knowing(&first).await;
+    let asked = |most| taker.net.client.ask(move |reply| Command::Providers(providers::key(&blob), most, reply));
+    eventually("all are on the DHT", || async { asked(20).await.is_some_and(|found| found.len() == 12) }).await;
+    for most in 1..limits::BLOB_PROVIDERS {
+        assert_eq!(asked(most).await.map(|found| found.len()), Some(most));
+    }
+    assert_eq!(taker.net.providers(blob).await.len(), limits::BLOB_PROVIDERS);
+    let all: Vec<BlobId> = (0..2 * limits::BLOBS_PROVIDED as u64).map(|n| BlobId::of(&n.to_be_bytes())).collect();
+    first.net.provide(all.iter().copied()).await;
+    let (within, beyond) = (all[limits::BLOBS_PROVIDED - 1], all[limits::BLOBS_PROVIDED]);
+    eventually("the last within the bound is found", || async { !taker.net.providers(within).await.is_empty() }).await;
+    assert_eq!(taker.net.providers(beyond).await, HashSet::new());
 }

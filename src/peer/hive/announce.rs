@@ -1,5 +1,6 @@
 //! Tells others of open jobs: of our own, and of those whose author is away.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,6 +46,22 @@ impl Hive {
             }
         }
         self.stand_in().await;
+        self.provide().await;
+    }
+
+    /// Says on the DHT which large blobs of open jobs are all here, for those who are connected to nobody who has them.
+    async fn provide(&mut self) {
+        let mut here = BTreeSet::new();
+        for blob in self.jobs.values().flat_map(JobState::large) {
+            if here.len() == net::BLOBS_PROVIDED {
+                break;
+            }
+            here.insert(blob);
+        }
+        if here != self.provided {
+            self.net.provide(here.iter().copied()).await;
+            self.provided = here;
+        }
     }
 
     /// Announces the jobs of authors that are away, where nobody else has of late; whoever connects is told of them.

@@ -1,29 +1,85 @@
 //! Authors that come and go: where they are, and what they leave to their peers.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use coordinator_free::io::Input;
-use essaim_jobs::{BlobRef, JobId, NodeId, encode};
+use coordinator_free::message::{Close, Message, Reason};
+use essaim_jobs::{BlobRef, JobId, NodeId, Signed, encode};
 use libp2p::Multiaddr;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::{Hive, Inner};
+use crate::net::Topic;
 use crate::peer::handover::{self, Answer, Handed, Handover};
-use crate::peer::job::JobState;
+use crate::peer::job::{AuthorSide, JobState};
 use crate::peer::source::Source;
 use crate::peer::wire::{Announcement, Direct};
 
 /// Answers of peers to an author that hands over which may wait.
 const ANSWERS: usize = 1_024;
 
+/// Peers that have heard of the end of a job and are counted.
+const HEARD: usize = 4_096;
+
 /// The wish that is none, with which an author takes leave; and how long it waits for that to be heard.
 const FAREWELL: u32 = u32::MAX;
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
 
+/// A job that its author ends from a node that does not have it.
+pub(super) struct Revoked {
+    word: Signed<Close>,
+    /// Who has answered that it has done with it: at most [`HEARD`].
+    heard: HashSet<NodeId>,
+    told: watch::Sender<usize>,
+}
+
 impl Hive {
+    /// The author ends a job that this node need not have.
+    pub(super) async fn revoke(&mut self, word: Signed<Close>, told: watch::Sender<usize>) {
+        let job = word.body.job;
+        self.publish(Topic::Job(job), encode(&Message::Close(word.clone()))).await;
+        if let Some(author) = self.jobs.get(&job).map(|state| state.place.node) {
+            self.on_close(job, author, &word);
+            self.give(job, Input::Message { from: author, message: Message::Close(word.clone()) });
+        } else {
+            self.remember_end(job, Some(word.clone()));
+        }
+        self.revoked = Some(Revoked { word, heard: HashSet::new(), told });
+        for peer in self.connected.clone() {
+            self.tell_revoked(peer);
+        }
+    }
+
+    /// Tells a peer that the job has ended, and asks it about that: who has done with a job answers any question with the
+    /// author's word, and who has never worked on it does not answer.
+    pub(super) fn tell_revoked(&self, peer: NodeId) {
+        let Some(Revoked { word, .. }) = &self.revoked else { return };
+        for message in [Message::Close(word.clone()), Message::Look] {
+            self.say(peer, &Direct::Member { job: word.body.job, message: Box::new(message) });
+        }
+    }
+
+    /// Hears that a job has ended.
+    pub(super) fn on_close(&mut self, job: JobId, from: NodeId, word: &Signed<Close>) {
+        if let Some(revoked) = self.revoked.as_mut().filter(|revoked| revoked.word == *word)
+            && revoked.heard.len() < HEARD
+            && revoked.heard.insert(from)
+        {
+            revoked.told.send_replace(revoked.heard.len());
+        }
+        // The core follows nobody's word where the author is: but the same person may have said it elsewhere.
+        let own = self.jobs.get(&job).and_then(|state| state.author.as_ref());
+        let theirs = |author: &AuthorSide| author.manifest.signer == word.signer && word.verify().is_ok();
+        if word.body.job == job && word.body.reason == Reason::Cancelled && own.is_some_and(theirs) {
+            info!(job = %job.short(), "its author has cancelled it elsewhere");
+            self.give(job, Input::Cancel);
+        }
+    }
+
     /// A job that is known is announced once more: its author may be elsewhere by now.
     pub(super) fn on_place(&mut self, announcement: Announcement) {
         let (me, place) = (self.me, &announcement.place.body);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coordinator_free::io::Input;
-use coordinator_free::message::{Close, Reason};
+use coordinator_free::message::{Close, Message, Reason};
 use coordinator_free::{Config as MemberConfig, Member, Resume, Tuning};
-use essaim_jobs::{JobId, Manifest, Signed};
+use essaim_jobs::{JobId, Manifest, NodeId, Signed};
 use essaim_worker::Request;
 use libp2p::Multiaddr;
 use tokio::sync::watch;
@@ -70,7 +70,7 @@ impl Hive {
     }
 
     /// Hears of an open job: fetches what it takes, and joins.
-    pub(super) fn on_announcement(&mut self, announcement: Announcement) {
+    pub(super) fn on_announcement(&mut self, from: NodeId, announcement: Announcement) {
         let job = announcement.place.body.job;
         if self.wanted.as_ref().is_some_and(|(prefix, _)| job.to_string().starts_with(prefix))
             && announcement.check().is_ok()
@@ -82,6 +82,13 @@ impl Hive {
         }
         if self.jobs.contains_key(&job) {
             return self.on_place(announcement);
+        }
+        if from == announcement.place.body.node
+            && self.connected.contains(&from)
+            && let Some(word) = self.word_of_end(&job)
+        {
+            // Its author has ended it at another node, and this one does not know.
+            return self.send(job, from, Message::Close(word));
         }
         let busy = self.jobs.len() + self.joining.len() >= JOBS;
         let known = self.joining.contains_key(&job) || self.has_ended(&job);
@@ -170,7 +177,7 @@ impl Hive {
             announced: Instant::now(),
             author_heard: Instant::now(),
             holders,
-            _held: provisions.held,
+            held: provisions.held,
             kept: HashMap::new(),
             custody: Vec::new(),
             keeping: false,
@@ -194,13 +201,10 @@ impl Hive {
         if !self.jobs.values().any(|other| program_of(&other.manifest) == program) {
             self.pool.submit(Request::ForgetProgram { program });
         }
-        state.kept.values().chain(&state.custody).for_each(|id| self.blobs.forget(id));
+        state.kept.values().chain(state.custody.iter().map(|blob| &blob.id)).for_each(|id| self.blobs.forget(id));
         self.net.unsubscribe(Topic::Job(job)).await;
-        if self.ended.len() == ENDED {
-            self.ended.pop_front();
-        }
         if reason.is_some() {
-            self.ended.push_back((job, word));
+            self.remember_end(job, word);
         }
         if let Some(author) = state.author {
             self.blobs.leave(&job);
@@ -212,6 +216,14 @@ impl Hive {
             self.greet().await;
         }
         self.share_threads();
+    }
+
+    /// What is heard of this job from now on comes too late.
+    pub(super) fn remember_end(&mut self, job: JobId, word: Option<Signed<Close>>) {
+        if self.ended.len() == ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((job, word));
     }
 
     /// More or fewer cores are lent than before: others are to know it.

@@ -7,14 +7,14 @@ mod away;
 mod jobs;
 mod wants;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use coordinator_free::io::Input;
 use coordinator_free::message::{Close, MESSAGE_BYTES, Message};
 use essaim_jobs::manifest::Name;
-use essaim_jobs::{BlobRef, JobId, Keypair, Leaf, NodeId, Signed, decode};
+use essaim_jobs::{BlobId, BlobRef, JobId, Keypair, Leaf, NodeId, Signed, decode};
 use essaim_worker::{EngineError, Sandbox, Workers};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -32,11 +32,13 @@ use crate::peer::wire::{ANNOUNCEMENT_BYTES, Announcement, Direct};
 use crate::peer::{JobStatus, Status, since_1970};
 use crate::store::{Blobs, Done as Kept};
 use announce::AWAY;
+use away::Revoked;
 use jobs::LEAST_KEPT;
 
 /// Bytes of a direct message.
 const DIRECT_BYTES: usize = MESSAGE_BYTES + ANNOUNCEMENT_BYTES;
-/// How often an author announces its open jobs, and looks for workers on the DHT.
+/// How often an author announces its open jobs, and every node the large blobs that it has; how often an author looks
+/// for workers on the DHT.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
 const SEEK_EVERY: Duration = Duration::from_secs(15);
 /// How often watchers are told how things go.
@@ -51,6 +53,8 @@ pub enum Command {
     Detach(JobId),
     /// Tell of the first job that is announced and whose name begins so.
     Want(String, oneshot::Sender<Box<Announcement>>),
+    /// Tell all who work on a job that its author has ended it; how many have heard.
+    Revoke(Box<Signed<Close>>, watch::Sender<usize>),
     Leave,
 }
 
@@ -106,8 +110,12 @@ pub struct Hive {
     connected: HashSet<NodeId>,
     /// A job that somebody here asks for.
     wanted: Option<(String, oneshot::Sender<Box<Announcement>>)>,
+    /// A job that somebody here ends, without having it.
+    revoked: Option<Revoked>,
     /// Jobs of absent authors of which those are told who connect.
     passed_on: Vec<JobId>,
+    /// The large blobs that this node has said on the DHT that it has.
+    provided: BTreeSet<BlobId>,
     leaving: bool,
     chunks_run: u64,
     chunks_failed: u64,
@@ -158,7 +166,9 @@ impl Hive {
             ended: VecDeque::new(),
             connected: HashSet::new(),
             wanted: None,
+            revoked: None,
             passed_on: Vec::new(),
+            provided: BTreeSet::new(),
             leaving: false,
             chunks_run: 0,
             chunks_failed: 0,
@@ -206,6 +216,7 @@ impl Hive {
                         self.net.subscribe(Topic::Jobs).await;
                         self.seek();
                     }
+                    Some(Command::Revoke(word, told)) => self.revoke(*word, told).await,
                     Some(Command::Leave) => {
                         self.leaving = true;
                         leave_by = Some(Instant::now() + LEAVE_WITHIN);
@@ -264,6 +275,7 @@ impl Hive {
                     holders.send_modify(|holders| holders.others.push(peer));
                 }
                 self.give_all(|| Input::Up(peer));
+                self.tell_revoked(peer);
             }
             Event::Down(peer) => {
                 self.connected.remove(&peer);
@@ -272,16 +284,16 @@ impl Hive {
             Event::Unreachable(peer) => self.gone(peer),
             Event::Note(note) => info!(note),
             Event::Direct { from, message } => match decode::<Direct>(&message, DIRECT_BYTES) {
-                Ok(Direct::Announce(announcement)) => self.on_announcement(*announcement),
+                Ok(Direct::Announce(announcement)) => self.on_announcement(from, *announcement),
                 Ok(Direct::Keep { job, number, blobs }) => self.on_keep(from, job, number, blobs),
                 Ok(Direct::Kept { job, number, without }) => self.on_answer(job, (from, Some((number, without)))),
                 Ok(Direct::Member { job, message: inside }) => self.on_message(job, from, *inside, message.len()),
                 Err(error) => debug!(from = %from.short(), %error, "message refused"),
             },
-            Event::Gossip { topic: Topic::Jobs, message, .. } => {
+            Event::Gossip { topic: Topic::Jobs, from, message } => {
                 // Judged already: it is of the right form.
                 if let Ok(announcement) = decode::<Announcement>(&message, ANNOUNCEMENT_BYTES) {
-                    self.on_announcement(announcement);
+                    self.on_announcement(from, announcement);
                 }
             }
             Event::Gossip { topic: Topic::Job(job), from, message } => {
@@ -296,11 +308,18 @@ impl Hive {
         self.ended.iter().any(|(ended, _)| ended == job)
     }
 
+    /// The author's word that a job has ended, where it was heard.
+    fn word_of_end(&self, job: &JobId) -> Option<Signed<Close>> {
+        self.ended.iter().find(|(ended, _)| ended == job).and_then(|(_, word)| word.clone())
+    }
+
     fn on_message(&mut self, job: JobId, from: NodeId, message: Message, bytes: usize) {
-        let word = self.ended.iter().find(|(ended, _)| *ended == job).and_then(|(_, word)| word.as_ref());
-        if let (Some(word), false) = (word, matches!(message, Message::Close(_))) {
+        if let Some(word) = self.word_of_end(&job).filter(|_| !matches!(message, Message::Close(_))) {
             // The word that it has ended did not reach this one.
-            return self.send(job, from, Message::Close(word.clone()));
+            return self.send(job, from, Message::Close(word));
+        }
+        if let Message::Close(word) = &message {
+            self.on_close(job, from, word);
         }
         if let Some(state) = self.jobs.get_mut(&job) {
             state.traffic.messages_in += 1;
@@ -390,17 +409,14 @@ impl Hive {
                 }
                 None => kept(&leaf).iter().for_each(|id| self.blobs.forget(id)),
             },
-            Inner::Keeping { job, author, number, kept, without } => {
-                let ids = kept.iter().map(|blob| blob.id);
-                match self.jobs.get_mut(&job) {
-                    Some(state) => {
-                        state.keeping = false;
-                        state.custody.extend(ids);
-                        self.say(author, &Direct::Kept { job, number, without });
-                    }
-                    None => ids.for_each(|id| self.blobs.forget(&id)),
+            Inner::Keeping { job, author, number, kept, without } => match self.jobs.get_mut(&job) {
+                Some(state) => {
+                    state.keeping = false;
+                    state.custody.extend(kept);
+                    self.say(author, &Direct::Kept { job, number, without });
                 }
-            }
+                None => kept.iter().for_each(|blob| self.blobs.forget(&blob.id)),
+            },
             Inner::HandedOver { job, outcome } => self.on_handed_over(job, outcome).await,
             Inner::Parted { job } => self.end(job, None, None).await,
             Inner::Kept { job, kept: (outputs, Ok(())) } => {
