@@ -106,7 +106,7 @@ impl Member {
         }
         for (slot, leaf) in std::mem::take(&mut member.config.resume.results) {
             if slot < member.config.rows.slots() && member.work.finished(slot, matches!(leaf, Leaf::Failed(_))) {
-                member.report.add(slot, leaf, 0);
+                member.report.pass_on(slot, leaf);
             }
         }
         member.lease_moved();
