@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use coordinator_free::message::MESSAGE_BYTES;
 use coordinator_free::{Member, Message, Notice, Resume};
-use essaim_jobs::{BlobId, JobId, Keypair, Manifest, NodeId, Rows, Signed, decode};
+use essaim_jobs::{BlobId, IntervalSet, JobId, Keypair, Manifest, NodeId, Results, Rows, Signed, decode};
+use essaim_worker::kind;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use tokio::time::Instant;
@@ -65,6 +66,8 @@ pub struct Own {
     pub provisions: Provisions,
     pub inputs: Arc<Inputs>,
     pub outputs: Arc<Outputs>,
+    /// Whether later jobs may take what comes out, if engines like this node's ran it.
+    pub for_later: bool,
     pub notices: mpsc::Sender<Notice>,
     pub progress: watch::Sender<Progress>,
     pub ended: oneshot::Sender<End>,
@@ -85,6 +88,9 @@ pub struct AuthorSide {
     pub handing: Option<mpsc::Sender<Answer>>,
     pub inputs: Arc<Inputs>,
     pub outputs: Arc<Outputs>,
+    /// See [`Own::for_later`]; and the chunks of which another engine has had a say, or one that is not known.
+    for_later: bool,
+    elsewhere: IntervalSet,
     pub notices: mpsc::Sender<Notice>,
     pub progress: watch::Sender<Progress>,
     pub ended: oneshot::Sender<End>,
@@ -107,9 +113,11 @@ impl AuthorSide {
             inputs: own.inputs,
             // A later life says later words.
             seq: since_1970().as_micros() as u64,
-            sealed: own.outputs.by().values().sum(),
+            sealed: own.outputs.sealed().len() as u32,
             by: own.outputs.by(),
             outputs: own.outputs,
+            for_later: own.for_later,
+            elsewhere: IntervalSet::new(),
             notices: own.notices,
             progress: own.progress,
             ended: own.ended,
@@ -127,6 +135,26 @@ impl AuthorSide {
             sealed: sealed.iter().flat_map(|chunk| rows.slots_of(chunk)).collect(),
             results: Vec::new(),
         }
+    }
+
+    /// Takes note of results that have come, which nobody has checked yet: by which engine, as their sender says.
+    pub fn look_at(&mut self, results: &Results) {
+        let manifest = &self.manifest.body;
+        let (rows, receipt) = (manifest.rows(), &results.receipt.body);
+        let is_alike = kind(&receipt.engine, manifest.strict) == kind(&essaim_worker::tag(), manifest.strict);
+        // What is out of bounds is refused by the core.
+        let fits = receipt.slots.end() <= rows.slots() && receipt.slots.len() == results.leaves.len() as u64;
+        if self.for_later && !is_alike && fits {
+            for slot in receipt.slots.iter() {
+                let chunk = rows.chunk(slot);
+                self.elsewhere.insert(chunk..chunk + 1);
+            }
+        }
+    }
+
+    /// Whether a later job may take what this chunk gives.
+    pub fn is_for_later(&self, chunk: u32) -> bool {
+        self.for_later && !self.elsewhere.contains(chunk)
     }
 
     /// How the job goes.
