@@ -239,3 +239,17 @@ fn an_author_that_comes_back_elsewhere_with_what_it_had_runs_none_of_it_again() 
     assert_eq!(swarm.sealed.len() as u64 + sealed.len(), u64::from(ROWS.chunks));
     assert!(sealed.iter().all(|slot| swarm.runs[&slot] == 1), "{:?}", swarm.runs);
 }
+
+#[test]
+fn an_author_that_begins_with_some_sealed_has_only_the_others_run() {
+    for left in [1, 7, ROWS.chunks - 1] {
+        let mut swarm = Swarm::new();
+        let sealed: IntervalSet = (0..ROWS.chunks).filter(|slot| (slot * 37) % ROWS.chunks >= left).collect();
+        swarm.join(0, Resume { sealed: sealed.clone(), ..Resume::default() });
+        assert_eq!(swarm.members[&node(0)].held().len(), u64::from(left));
+        (1..=3).for_each(|worker| swarm.join(worker, Resume::default()));
+        swarm.until("the job is done", Swarm::everything_has_ended_well);
+        assert_eq!(swarm.sealed.len(), left as usize);
+        assert!(swarm.runs.keys().all(|slot| !sealed.contains(*slot)), "{:?}", swarm.runs);
+    }
+}
