@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use essaim_jobs::{BlobRef, JobId, Manifest, Signed};
+use essaim_jobs::{JobId, Manifest, Signed};
 use serde::{Deserialize, Serialize};
 
 use super::inputs::{Files, Inputs, PROGRAM};
@@ -133,10 +133,11 @@ impl Saved {
         let submitted = UNIX_EPOCH + Duration::from_millis(manifest.created_ms);
         let Ok(inputs) = Inputs::open(&self.dir, manifest, self.files) else { return false };
         manifest.data.iter().all(|data| {
-            let Some(Blob::File { file, .. }) = inputs.find(&data.blob.id) else { return false };
+            let Some(blob) = inputs.find(&data.blob.id) else { return false };
+            let Blob::File { file, .. } = &blob else { return false };
             let untouched = file.metadata().and_then(|about| about.modified()).is_ok_and(|at| at < submitted);
             // Between the hash and the job it may have changed as well.
-            untouched && BlobRef::of_reader(&*file).ok() == Some(data.blob)
+            untouched && blob.name().ok() == Some(data.blob)
         })
     }
 
