@@ -75,7 +75,8 @@ fn outputs_that_were_run_before_are_folded_like_others() {
     let primes = example("primes").display().to_string();
     let first = author.on("1", &[&primes, "0..300_000"]);
     let again = author.on("0", &[&primes, "0..300_000"]);
-    assert_eq!((again.stdout, counts(&again).1), (first.stdout, 0));
+    assert_eq!(counts(&again).1, 0);
+    assert_eq!(again.stdout, first.stdout);
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn a_job_that_differs_is_run() {
         &["--data", &here, "--data", &there, &cat, ":::", "x"],
         &["--data", &here, &cat, ":::", "y"],
         &["--data", &here, &path("echo"), ":::", "x"],
-        &["--data", &here, &cat, ":::", "x", "--", "-v"],
+        &["--data", &here, &cat, "--", "-v", ":::", "x"],
         &["--data", &here, "--env", "A=b", &cat, ":::", "x"],
         &["--data", &here, "--memory", "64MiB", &cat, ":::", "x"],
         &["--data", &here, "--strict", &cat, ":::", "x"],
