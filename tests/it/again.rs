@@ -194,7 +194,7 @@ fn a_job_that_failed_or_was_cancelled_gives_what_had_come_out_of_it() {
     std::io::Read::read_exact(&mut stdout, &mut first).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    run(author.verb("cancel").arg(&job), b"").well();
+    run(author.verb("cancel").args(["--peer", &worker.address]).arg(&job), b"").well();
     let again =
         author.on("1", &[&[&brief[..], ":::"], &values.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
     let (reused, run) = counts(&again);

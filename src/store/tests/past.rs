@@ -83,7 +83,7 @@ impl Place {
     }
 }
 
-fn manifest(chunks: u32, pages: Vec<BlobRef>, author: AuthorId, nonce: u64) -> Manifest {
+pub(super) fn manifest(chunks: u32, pages: Vec<BlobRef>, author: AuthorId, nonce: u64) -> Manifest {
     Manifest {
         version: VERSION,
         name: "test".to_owned().try_into().unwrap(),
