@@ -88,9 +88,8 @@ pub struct AuthorSide {
     pub handing: Option<mpsc::Sender<Answer>>,
     pub inputs: Arc<Inputs>,
     pub outputs: Arc<Outputs>,
-    /// See [`Own::for_later`]; and the chunks of which another engine has had a say, or one that is not known.
-    for_later: bool,
-    elsewhere: IntervalSet,
+    /// Whose results are for later jobs, too; none where nobody's are.
+    pub engines: Option<Engines>,
     pub notices: mpsc::Sender<Notice>,
     pub progress: watch::Sender<Progress>,
     pub ended: oneshot::Sender<End>,
@@ -103,6 +102,7 @@ pub struct AuthorSide {
 
 impl AuthorSide {
     pub fn new(own: Own) -> AuthorSide {
+        let (rows, strict) = (own.manifest.body.rows(), own.manifest.body.strict);
         AuthorSide {
             manifest: own.manifest,
             key: own.key,
@@ -116,8 +116,7 @@ impl AuthorSide {
             sealed: own.outputs.sealed().len() as u32,
             by: own.outputs.by(),
             outputs: own.outputs,
-            for_later: own.for_later,
-            elsewhere: IntervalSet::new(),
+            engines: own.for_later.then(|| Engines::new(rows, strict, &essaim_worker::tag())),
             notices: own.notices,
             progress: own.progress,
             ended: own.ended,
@@ -137,26 +136,6 @@ impl AuthorSide {
         }
     }
 
-    /// Takes note of results that have come, which nobody has checked yet: by which engine, as their sender says.
-    pub fn look_at(&mut self, results: &Results) {
-        let manifest = &self.manifest.body;
-        let (rows, receipt) = (manifest.rows(), &results.receipt.body);
-        let is_alike = kind(&receipt.engine, manifest.strict) == kind(&essaim_worker::tag(), manifest.strict);
-        // What is out of bounds is refused by the core.
-        let fits = receipt.slots.end() <= rows.slots() && receipt.slots.len() == results.leaves.len() as u64;
-        if self.for_later && !is_alike && fits {
-            for slot in receipt.slots.iter() {
-                let chunk = rows.chunk(slot);
-                self.elsewhere.insert(chunk..chunk + 1);
-            }
-        }
-    }
-
-    /// Whether a later job may take what this chunk gives.
-    pub fn is_for_later(&self, chunk: u32) -> bool {
-        self.for_later && !self.elsewhere.contains(chunk)
-    }
-
     /// How the job goes.
     pub fn progress(&self, member: &Member, connected: usize) -> Progress {
         Progress {
@@ -166,6 +145,39 @@ impl AuthorSide {
             view: Some(member.view()),
             connected,
         }
+    }
+}
+
+/// Which chunks engines like this node's have run, and no others.
+pub struct Engines {
+    rows: Rows,
+    strict: bool,
+    kind: String,
+    /// Chunks of which another engine has had a say, or one that is not known.
+    elsewhere: IntervalSet,
+}
+
+impl Engines {
+    fn new(rows: Rows, strict: bool, tag: &str) -> Engines {
+        Engines { rows, strict, kind: kind(tag, strict), elsewhere: IntervalSet::new() }
+    }
+
+    /// Takes note of results that have come, before anybody has checked them.
+    pub fn look_at(&mut self, results: &Results) {
+        let receipt = &results.receipt.body;
+        // What is out of bounds is refused by the core.
+        let fits = receipt.slots.end() <= self.rows.slots() && receipt.slots.len() == results.leaves.len() as u64;
+        if fits && kind(&receipt.engine, self.strict) != self.kind {
+            for slot in receipt.slots.iter() {
+                let chunk = self.rows.chunk(slot);
+                self.elsewhere.insert(chunk..chunk + 1);
+            }
+        }
+    }
+
+    /// Whether only those have run this chunk.
+    pub fn are_alike(&self, chunk: u32) -> bool {
+        !self.elsewhere.contains(chunk)
     }
 }
 
@@ -187,5 +199,50 @@ fn is_sound(job: JobId, message: &Message) -> bool {
         Message::Close(close) => close.body.job == job && close.verify().is_ok(),
         // Everything else is for one peer, not for all.
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use essaim_jobs::{Leaf, Receipt};
+
+    use super::*;
+
+    const ROWS: Rows = Rows { chunks: 10, copies: 2 };
+
+    /// Results of these slots, as a node with this engine sends them.
+    fn results(slots: std::ops::Range<u32>, engine: &str, leaves: usize) -> Results {
+        let leaves = vec![Leaf::Inline(Bytes::new()); leaves];
+        let receipt = Receipt {
+            job: JobId([0; 32]),
+            slots: slots.into(),
+            root: Receipt::root(&leaves),
+            engine: engine.into(),
+            cpu_micros: 0,
+        };
+        Results { receipt: Signed::sign(receipt, &Keypair::from_seed(&[1; 32])), leaves }
+    }
+
+    #[test]
+    fn chunks_of_which_another_engine_has_had_a_say_are_told_from_others() {
+        let alike = |strict| {
+            let mut engines = Engines::new(ROWS, strict, "e-1/here/1");
+            engines.look_at(&results(0..2, "e-1/here/1", 2));
+            engines.look_at(&results(2..3, "e-1/there/1", 1));
+            engines.look_at(&results(3..4, "e-2/here/1", 1));
+            engines.look_at(&results(4..5, "e-1/here/2", 1));
+            engines.look_at(&results(5..6, "", 1));
+            // Two say the same of this one.
+            engines.look_at(&results(6..7, "e-1/here/1", 1));
+            let other = ROWS.slots_of(6).nth(1).unwrap();
+            engines.look_at(&results(other..other + 1, "e-2/here/1", 1));
+            // What the core refuses.
+            engines.look_at(&results(19..u32::MAX, "e-2", 1));
+            engines.look_at(&results(7..9, "e-2", 1));
+            (0..10).filter(|chunk| engines.are_alike(*chunk)).collect::<Vec<_>>()
+        };
+        assert_eq!(alike(false), [0, 1, 7, 8, 9]);
+        assert_eq!(alike(true), [0, 1, 2, 7, 8, 9], "where NaNs are alike, so are architectures");
     }
 }

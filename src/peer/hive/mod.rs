@@ -305,9 +305,9 @@ impl Hive {
         if let Some(state) = self.jobs.get_mut(&job) {
             state.traffic.messages_in += 1;
             state.traffic.bytes_in += bytes as u64;
-            if let (Some(author), Message::Results(results) | Message::Deposit(results)) = (&mut state.author, &message)
-            {
-                author.look_at(results);
+            let engines = state.author.as_mut().and_then(|author| author.engines.as_mut());
+            if let (Some(engines), Message::Results(results) | Message::Deposit(results)) = (engines, &message) {
+                engines.look_at(results);
             }
         }
         self.give(job, Input::Message { from, message });

@@ -126,7 +126,8 @@ impl Hive {
             // What is on its way to others is not to change any more: they keep this, too.
             return;
         }
-        let (outputs, again) = (Arc::clone(&author.outputs), author.is_for_later(chunk));
+        let (outputs, again) =
+            (Arc::clone(&author.outputs), author.engines.as_ref().is_some_and(|engines| engines.are_alike(chunk)));
         match leaf {
             Leaf::Inline(bytes) => outputs.put(Collected { slot, chunk, worker, bytes, again, turn: None }),
             Leaf::Blob(name) if name.len > author.manifest.body.limits.output_bytes.min(bounds::BLOB_BYTES) => {
