@@ -414,7 +414,10 @@ impl Peer {
         let saved = draft.save(&self.home, Row::new(Signed::sign(manifest, &author)), &program, kin)?;
         let looking = tokio::task::spawn_blocking(move || (saved.reuse(), saved));
         let (reused, saved) = looking.await.map_err(|error| StoreError::Io(std::io::Error::other(error)))?;
-        let reused = reused?;
+        let reused = reused.unwrap_or_else(|error| {
+            tracing::warn!(%error, "not all that was run before could be taken");
+            0
+        });
         self.open(saved, author, false).await.map(|job| Job { reused, ..job })
     }
 

@@ -120,6 +120,7 @@ impl Saved {
     }
 
     /// Takes what has come out of earlier jobs for chunks that are the same in this one, which is new: how many these are.
+    /// The job is whole whatever this returns.
     ///
     /// # Errors
     /// The database cannot be used, or the disk is full.

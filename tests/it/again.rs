@@ -147,6 +147,9 @@ fn what_one_peer_has_said_is_not_enough_where_two_must_agree() {
     let of = |copies| [&["--copies", copies][..], &peers, &[&echo, ":::", "a", "b", "c"]].concat();
     assert_eq!(counts(&author.on("0", &of("1"))), (0, 3));
     assert_eq!(counts(&author.on("0", &of("2"))), (0, 3));
+    // Three of four are agreed on.
+    let four = author.on("0", &[&of("2")[..], &["d"]].concat());
+    assert_eq!((counts(&four), &four.stdout[..]), ((3, 1), &b"a\nb\nc\nd\n"[..]));
     drop((one, two));
     author.finds(&["--copies", "2", &echo, ":::", "a", "b", "c"], 3);
     author.finds(&[&echo, ":::", "a", "b", "c"], 3);
