@@ -192,7 +192,7 @@ impl Swarm {
     /// Wall seconds of the whole command, and what it said when it was done.
     fn run(&self, args: &[&str]) -> (f64, Value) {
         let began = Instant::now();
-        let out = self.essaim("run").args(["--cpus", "0", "--json"]).args(args).output().unwrap();
+        let out = self.essaim("run").args(["--no-cache", "--cpus", "0", "--json"]).args(args).output().unwrap();
         let seconds = began.elapsed().as_secs_f64();
         let stderr = String::from_utf8_lossy(&out.stderr);
         assert!(out.status.success(), "{stderr}");
@@ -204,8 +204,11 @@ impl Swarm {
     fn first_result(&self) -> f64 {
         let began = Instant::now();
         let mut command = self.essaim("run");
-        let mut child =
-            command.args(["--cpus", "0", "--quiet", ECHO, ":::", "x"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .args(["--no-cache", "--cpus", "0", "--quiet", ECHO, ":::", "x"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut first = [0];
         child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
         let seconds = began.elapsed().as_secs_f64();

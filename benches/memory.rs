@@ -40,7 +40,7 @@ fn main() {
     std::thread::spawn(move || lines.for_each(drop));
     let program = essaim_kernels::build(Path::new(env!("CARGO_TARGET_TMPDIR")), "plain", "").unwrap();
     let mut run = essaim("run");
-    run.args(["--cpus", "0", "--peer", joined["addresses"][0].as_str().unwrap()]).arg(program).arg(":::");
+    run.args(["--no-cache", "--cpus", "0", "--peer", joined["addresses"][0].as_str().unwrap()]).arg(program).arg(":::");
     let mut run = run.args(std::iter::repeat_n(CHUNK, CHUNKS as usize)).spawn().unwrap();
     let events = BufReader::new(run.stderr.take().unwrap()).lines();
     std::thread::spawn(move || events.for_each(drop));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coordinator_free::pieces::Layout;
-use essaim_jobs::{BlobRef, IntervalSet};
+use essaim_jobs::{BlobId, BlobRef, IntervalSet};
 
 /// Bytes in memory, or a stretch of a file that is read only when they are needed.
 #[derive(Clone, Debug)]
@@ -42,6 +42,18 @@ impl Blob {
         self.len() == 0
     }
 
+    /// The name of its bytes. Reads them all.
+    ///
+    /// # Errors
+    /// As of [`Blob::read`].
+    pub fn name(&self) -> io::Result<BlobRef> {
+        let mut hasher = blake3::Hasher::new();
+        while hasher.count() < self.len() {
+            hasher.update(&self.read(hasher.count(), NAMED_AT_ONCE)?);
+        }
+        Ok(BlobRef { id: BlobId(*hasher.finalize().as_bytes()), len: self.len() })
+    }
+
     /// The `len` bytes from `at` on, fewer where the blob ends earlier. Reads the file, where it is one: call
     /// it where blocking is allowed.
     ///
@@ -61,6 +73,9 @@ impl Blob {
         }
     }
 }
+
+/// Bytes of a blob that are in memory while it is named.
+const NAMED_AT_ONCE: usize = 1 << 20;
 
 /// Bytes of a leaf of the hash tree by which pieces are verified: BLAKE3's own tree, cut off where it is 16 chunks
 /// wide, as bao-tree calls it with a block size of 4. Its inner nodes are 0.4 % of the blob.

@@ -45,7 +45,7 @@ pub struct Resume {
     pub again: bool,
     /// At the author: its term, that is how often it has begun anew without what it had sealed before.
     pub term: u64,
-    /// At the author: the slots of all chunks whose outputs it had agreed upon and made safe.
+    /// At the author: the slots of all chunks whose outputs it had agreed upon and made safe, in this job or before it.
     pub sealed: IntervalSet,
     /// At a worker: results that it still has, and that may not be sealed.
     pub results: Vec<(u32, Leaf)>,

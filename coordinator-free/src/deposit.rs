@@ -72,7 +72,7 @@ impl Member {
         if self.ledger.sealed().contains(slot) {
             self.out.push_back(Output::Release((slot..slot + 1).into()));
         } else if self.work.finished(slot, false) {
-            self.report.add(slot, leaf, 0);
+            self.report.pass_on(slot, leaf);
             // Its giver is to know.
             self.lease_taken();
         }

@@ -95,10 +95,11 @@ impl Member {
             config,
         };
         if member.author.is_some() {
-            if !member.config.resume.again {
-                member.work.adopt(&(0..member.config.rows.chunks).into(), false);
-            }
             let sealed = std::mem::take(&mut member.config.resume.sealed);
+            if !member.config.resume.again {
+                let first_row = (0..member.config.rows.chunks).into();
+                member.work.adopt(&crate::sets::minus(&first_row, &sealed), false);
+            }
             member.ledger.seal(&sealed);
         } else {
             let author_node = member.config.author_node;
@@ -106,7 +107,7 @@ impl Member {
         }
         for (slot, leaf) in std::mem::take(&mut member.config.resume.results) {
             if slot < member.config.rows.slots() && member.work.finished(slot, matches!(leaf, Leaf::Failed(_))) {
-                member.report.add(slot, leaf, 0);
+                member.report.pass_on(slot, leaf);
             }
         }
         member.lease_moved();

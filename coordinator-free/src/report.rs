@@ -11,6 +11,8 @@ use crate::config::Tuning;
 struct Kept {
     leaf: Leaf,
     cpu_micros: u32,
+    /// Another ran it, with an engine that is not known here.
+    passed_on: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -60,9 +62,19 @@ impl Reporter {
     }
 
     pub(crate) fn add(&mut self, slot: u32, leaf: Leaf, cpu_micros: u64) {
-        self.pending_bytes += bytes(&leaf);
+        let cpu_micros = u32::try_from(cpu_micros).unwrap_or(u32::MAX);
+        self.keep(slot, Kept { leaf, cpu_micros, passed_on: false });
+    }
+
+    /// As [`Reporter::add`], of what another has run, or this node in an earlier life.
+    pub(crate) fn pass_on(&mut self, slot: u32, leaf: Leaf) {
+        self.keep(slot, Kept { leaf, cpu_micros: 0, passed_on: true });
+    }
+
+    fn keep(&mut self, slot: u32, kept: Kept) {
+        self.pending_bytes += bytes(&kept.leaf);
         self.pending.insert(slot..slot + 1);
-        self.leaves.insert(slot, Kept { leaf, cpu_micros: u32::try_from(cpu_micros).unwrap_or(u32::MAX) });
+        self.leaves.insert(slot, kept);
     }
 
     /// The author has these: they are dropped; returns those that were kept here.
@@ -166,8 +178,12 @@ impl Reporter {
         while left.peek().is_some() {
             let (mut slots, mut leaves) = (IntervalSet::new(), Vec::new());
             let (mut size, mut cpu_micros) = (0, 0);
+            let mut passed_on = None;
             while let Some(slot) = left.peek().copied() {
                 let Some(kept) = self.leaves.get(&slot) else { break };
+                if *passed_on.get_or_insert(kept.passed_on) != kept.passed_on {
+                    break;
+                }
                 if leaves.len() == self.batch.0 || (size > 0 && size + bytes(&kept.leaf) > self.batch.1) {
                     break;
                 }
@@ -182,7 +198,8 @@ impl Reporter {
                 continue;
             }
             let root = Receipt::root(&leaves);
-            let receipt = Receipt { job: self.job, slots, root, engine: self.engine.clone(), cpu_micros };
+            let engine = if passed_on == Some(true) { String::new() } else { self.engine.clone() };
+            let receipt = Receipt { job: self.job, slots, root, engine, cpu_micros };
             out.push(Results { receipt: Signed::sign(receipt, key), leaves });
         }
         out

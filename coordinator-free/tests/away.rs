@@ -30,6 +30,9 @@ struct Swarm {
     waiting: Vec<(NodeId, u32)>,
     /// How often each slot was run.
     runs: BTreeMap<u32, u32>,
+    /// Who has run what; and results that were reported by others.
+    ran: BTreeSet<(NodeId, u32)>,
+    passed_on: usize,
     sealed: BTreeSet<u32>,
     ended: BTreeMap<NodeId, Reason>,
 }
@@ -44,6 +47,8 @@ impl Swarm {
             rests: false,
             waiting: Vec::new(),
             runs: BTreeMap::new(),
+            ran: BTreeSet::new(),
+            passed_on: 0,
             sealed: BTreeSet::new(),
             ended: BTreeMap::new(),
         }
@@ -135,6 +140,7 @@ impl Swarm {
                 }
             }
             for (from, to, message) in std::mem::take(&mut self.mail) {
+                self.look_at_receipts(&message);
                 self.give(to, Input::Message { from, message });
             }
             let mut busy = BTreeSet::new();
@@ -146,10 +152,20 @@ impl Swarm {
             let run: Vec<(NodeId, u32)> = run;
             for (me, slot) in run {
                 *self.runs.entry(slot).or_default() += 1;
+                self.ran.insert((me, slot));
                 self.give(me, Input::Started { slot });
                 let results = vec![(slot, Leaf::Inline(slot.to_le_bytes().to_vec().into()))];
                 self.give(me, Input::Finished { results, cpu_micros: 1_000, wall_micros: 1_000 });
             }
+        }
+    }
+
+    /// Nobody says that its engine has run what another's has.
+    fn look_at_receipts(&mut self, message: &Message) {
+        let (Message::Results(results) | Message::Deposit(results)) = message else { return };
+        for (slot, _) in results.iter().filter(|(slot, _)| !self.ran.contains(&(results.worker(), *slot))) {
+            assert_eq!(results.receipt.body.engine, "", "{} has not run {slot}", results.worker().short());
+            self.passed_on += 1;
         }
     }
 
@@ -193,6 +209,7 @@ fn what_is_run_while_the_author_is_away_is_kept_by_two_and_outlives_one_of_them(
     swarm.until("the job is done", Swarm::everything_has_ended_well);
     assert_eq!(swarm.sealed.len(), ROWS.chunks as usize);
     assert!(swarm.runs.is_empty(), "something was run again: {:?}", swarm.runs);
+    assert!(swarm.passed_on > 0, "nobody has answered for another");
 }
 
 #[test]
@@ -221,4 +238,18 @@ fn an_author_that_comes_back_elsewhere_with_what_it_had_runs_none_of_it_again() 
     swarm.until("the job is done", Swarm::everything_has_ended_well);
     assert_eq!(swarm.sealed.len() as u64 + sealed.len(), u64::from(ROWS.chunks));
     assert!(sealed.iter().all(|slot| swarm.runs[&slot] == 1), "{:?}", swarm.runs);
+}
+
+#[test]
+fn an_author_that_begins_with_some_sealed_has_only_the_others_run() {
+    for left in [1, 7, ROWS.chunks - 1] {
+        let mut swarm = Swarm::new();
+        let sealed: IntervalSet = (0..ROWS.chunks).filter(|slot| (slot * 37) % ROWS.chunks >= left).collect();
+        swarm.join(0, Resume { sealed: sealed.clone(), ..Resume::default() });
+        assert_eq!(swarm.members[&node(0)].held().len(), u64::from(left));
+        (1..=3).for_each(|worker| swarm.join(worker, Resume::default()));
+        swarm.until("the job is done", Swarm::everything_has_ended_well);
+        assert_eq!(swarm.sealed.len(), left as usize);
+        assert!(swarm.runs.keys().all(|slot| !sealed.contains(*slot)), "{:?}", swarm.runs);
+    }
 }

@@ -62,7 +62,7 @@ pub struct Receipt {
     pub slots: IntervalSet,
     /// Hash over the outputs' hashes in slot order ([`Receipt::root`]).
     pub root: [u8; 32],
-    /// Engine version, architecture and configuration.
+    /// Engine version, architecture and configuration; nothing where the signer passes on what another has run.
     #[serde(deserialize_with = "bounds::text::<_, { bounds::ENGINE_BYTES }>")]
     pub engine: String,
     /// CPU time of all these slots together, microseconds.

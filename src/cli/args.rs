@@ -284,6 +284,13 @@ pub struct Run {
     /// How long its peers keep it while nobody is attached
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = keep)]
     pub keep: Duration,
+    /// Run all chunks, also those that an earlier job has run, and keep no results for later ones
+    ///
+    /// Without it, a chunk is not run again that an earlier job of this home has run with the same program, arguments,
+    /// environment, data, --memory, --output, --fuel and --strict, under the same number and with the same input, if as
+    /// many peers had agreed on it as --copies says.
+    #[arg(long)]
+    pub no_cache: bool,
     /// Say what would be run, and do not run it
     #[arg(long)]
     pub dry_run: bool,

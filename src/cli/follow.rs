@@ -331,6 +331,11 @@ fn names(peers: &[NodeId]) -> String {
     peers.iter().map(NodeId::short).collect::<Vec<_>>().join(" and ")
 }
 
+/// Chunks that nobody ran for this job: an earlier one had.
+fn before(end: &End) -> u32 {
+    end.progress.sealed - end.progress.by.values().sum::<u32>().min(end.progress.sealed)
+}
+
 /// Why a job ended that did not get to its end, when no chunk says so.
 fn why(reason: Reason) -> Fail {
     match reason {
@@ -350,11 +355,17 @@ impl Story {
             who.push(format!("{more} more"));
         }
         let own = end.progress.by.get(&me).copied().unwrap_or(0);
-        let by = match (who.len(), own) {
+        let before = before(end);
+        let mut by = match (who.len(), own) {
+            (0, 0) if before > 0 => "none of them run again".to_owned(),
+            (0, _) if before > 0 => format!("by this machine: {own}"),
             (0, _) => "all by this machine".to_owned(),
             (_, 0) => format!("by {}: {}", count(others.len() as u64, "peer"), who.join(", ")),
             _ => format!("by {}: {}, this machine {own}", count(others.len() as u64 + 1, "peer"), who.join(", ")),
         };
+        if before > 0 && before < end.progress.chunks {
+            by.push_str(&format!(", run before {before}"));
+        }
         let mut out =
             format!("essaim: {} in {:.2} s, {by}", count(u64::from(end.progress.chunks), "chunk"), took.as_secs_f64());
         for (peer, held, rerun) in &self.lost {
@@ -381,6 +392,7 @@ impl Story {
             "seconds": took.as_secs_f64(),
             "job_seconds": job_took.as_secs_f64(),
             "by": by,
+            "reused": before(end),
             "me": me.to_string(),
             "lost": lost,
             "retried": self.retried,

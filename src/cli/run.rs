@@ -68,10 +68,19 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         retries: run.retries,
         folds,
         keep: run.keep,
+        reuse: !run.no_cache,
     };
     let job = peer.submit(work).await.map_err(|e| Fail::of(&e, e.hint()))?;
     let fields = json!({ "job": job.id.to_string(), "name": program.name, "chunks": chunks, "bytes": bytes });
     say(global, format!("essaim: {what}"), "submitted", fields);
+    if job.reused > 0 {
+        let words = format!(
+            "essaim: {} of {} were run before; their results are taken from this machine (--no-cache runs them again)",
+            job.reused,
+            count(chunks, "chunk")
+        );
+        say(global, words, "reused", json!({ "reused": job.reused, "chunks": chunks }));
+    }
     let fold = folds.then_some(program.compiled);
     let followed = Followed { job, fold, lends: cpus > 0, began };
     if run.detach {

@@ -227,7 +227,7 @@ pub async fn collect(source: &Source, list: BlobRef, outputs: Outputs) -> Result
     for name in bundles {
         let bundle = source.fetch_now(name).await?;
         let Bundle(bundle) = decode(&bundle, MOST).map_err(|e| e.to_string())?;
-        let of = |(chunk, worker, bytes)| Output { slot: chunk, chunk, worker, bytes, turn: None };
+        let of = |(chunk, worker, bytes)| Output { slot: chunk, chunk, worker, bytes, again: false, turn: None };
         let bundle: Vec<Output> = bundle.into_iter().map(of).collect();
         let outputs = Arc::clone(&outputs);
         let taken = tokio::task::spawn_blocking(move || outputs.take(&bundle)).await;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use coordinator_free::message::MESSAGE_BYTES;
 use coordinator_free::{Member, Message, Notice, Resume};
-use essaim_jobs::{BlobId, BlobRef, JobId, Keypair, Manifest, NodeId, Rows, Signed, decode};
+use essaim_jobs::{BlobId, BlobRef, IntervalSet, JobId, Keypair, Manifest, NodeId, Results, Rows, Signed, decode};
+use essaim_worker::kind;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use tokio::time::Instant;
@@ -77,6 +78,8 @@ pub struct Own {
     pub provisions: Provisions,
     pub inputs: Arc<Inputs>,
     pub outputs: Arc<Outputs>,
+    /// Whether later jobs may take what comes out, if engines like this node's ran it.
+    pub for_later: bool,
     pub notices: mpsc::Sender<Notice>,
     pub progress: watch::Sender<Progress>,
     pub ended: oneshot::Sender<End>,
@@ -97,6 +100,8 @@ pub struct AuthorSide {
     pub handing: Option<mpsc::Sender<Answer>>,
     pub inputs: Arc<Inputs>,
     pub outputs: Arc<Outputs>,
+    /// Whose results are for later jobs, too; none where nobody's are.
+    pub engines: Option<Engines>,
     pub notices: mpsc::Sender<Notice>,
     pub progress: watch::Sender<Progress>,
     pub ended: oneshot::Sender<End>,
@@ -109,6 +114,7 @@ pub struct AuthorSide {
 
 impl AuthorSide {
     pub fn new(own: Own) -> AuthorSide {
+        let (rows, strict) = (own.manifest.body.rows(), own.manifest.body.strict);
         AuthorSide {
             manifest: own.manifest,
             key: own.key,
@@ -119,9 +125,10 @@ impl AuthorSide {
             inputs: own.inputs,
             // A later life says later words.
             seq: since_1970().as_micros() as u64,
-            sealed: own.outputs.by().values().sum(),
+            sealed: own.outputs.sealed().len() as u32,
             by: own.outputs.by(),
             outputs: own.outputs,
+            engines: own.for_later.then(|| Engines::new(rows, strict, &essaim_worker::tag())),
             notices: own.notices,
             progress: own.progress,
             ended: own.ended,
@@ -153,6 +160,39 @@ impl AuthorSide {
     }
 }
 
+/// Which chunks engines like this node's have run, and no others.
+pub struct Engines {
+    rows: Rows,
+    strict: bool,
+    kind: String,
+    /// Chunks of which another engine has had a say, or one that is not known.
+    elsewhere: IntervalSet,
+}
+
+impl Engines {
+    fn new(rows: Rows, strict: bool, tag: &str) -> Engines {
+        Engines { rows, strict, kind: kind(tag, strict), elsewhere: IntervalSet::new() }
+    }
+
+    /// Takes note of results that have come, before anybody has checked them.
+    pub fn look_at(&mut self, results: &Results) {
+        let receipt = &results.receipt.body;
+        // What is out of bounds is refused by the core.
+        let fits = receipt.slots.end() <= self.rows.slots() && receipt.slots.len() == results.leaves.len() as u64;
+        if fits && kind(&receipt.engine, self.strict) != self.kind {
+            for slot in receipt.slots.iter() {
+                let chunk = self.rows.chunk(slot);
+                self.elsewhere.insert(chunk..chunk + 1);
+            }
+        }
+    }
+
+    /// Whether only those have run this chunk.
+    pub fn are_alike(&self, chunk: u32) -> bool {
+        !self.elsewhere.contains(chunk)
+    }
+}
+
 /// Judges gossip before it is passed on: of the right form and size, and rightly signed. Whether it is of use to
 /// this node is another question.
 pub fn judge(topic: &Topic, bytes: &[u8]) -> Verdict {
@@ -171,5 +211,50 @@ fn is_sound(job: JobId, message: &Message) -> bool {
         Message::Close(close) => close.body.job == job && close.verify().is_ok(),
         // Everything else is for one peer, not for all.
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use essaim_jobs::{Leaf, Receipt};
+
+    use super::*;
+
+    const ROWS: Rows = Rows { chunks: 10, copies: 2 };
+
+    /// Results of these slots, as a node with this engine sends them.
+    fn results(slots: std::ops::Range<u32>, engine: &str, leaves: usize) -> Results {
+        let leaves = vec![Leaf::Inline(Bytes::new()); leaves];
+        let receipt = Receipt {
+            job: JobId([0; 32]),
+            slots: slots.into(),
+            root: Receipt::root(&leaves),
+            engine: engine.into(),
+            cpu_micros: 0,
+        };
+        Results { receipt: Signed::sign(receipt, &Keypair::from_seed(&[1; 32])), leaves }
+    }
+
+    #[test]
+    fn chunks_of_which_another_engine_has_had_a_say_are_told_from_others() {
+        let alike = |strict| {
+            let mut engines = Engines::new(ROWS, strict, "e-1/here/1");
+            engines.look_at(&results(0..2, "e-1/here/1", 2));
+            engines.look_at(&results(2..3, "e-1/there/1", 1));
+            engines.look_at(&results(3..4, "e-2/here/1", 1));
+            engines.look_at(&results(4..5, "e-1/here/2", 1));
+            engines.look_at(&results(5..6, "", 1));
+            // Two say the same of this one.
+            engines.look_at(&results(6..7, "e-1/here/1", 1));
+            let other = ROWS.slots_of(6).nth(1).unwrap();
+            engines.look_at(&results(other..other + 1, "e-2/here/1", 1));
+            // What the core refuses.
+            engines.look_at(&results(19..u32::MAX, "e-2", 1));
+            engines.look_at(&results(7..9, "e-2", 1));
+            (0..10).filter(|chunk| engines.are_alike(*chunk)).collect::<Vec<_>>()
+        };
+        assert_eq!(alike(false), [0, 1, 7, 8, 9]);
+        assert_eq!(alike(true), [0, 1, 2, 7, 8, 9], "where NaNs are alike, so are architectures");
     }
 }

@@ -43,7 +43,7 @@ use provisions::Provisions;
 use source::{Holders, Source};
 use wire::Announcement;
 
-use crate::store::{Blobs, Cache, Draft, Home, HomeError, Outputs, Row, Saved, StoreError};
+use crate::store::{Blobs, Cache, Draft, Home, HomeError, Kin, Outputs, Row, Saved, StoreError};
 
 /// How long a node waits to be told of a job.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
@@ -133,6 +133,9 @@ pub struct Submission {
     pub folds: bool,
     /// How long its peers keep it while its author is away.
     pub keep: Duration,
+    /// Whether chunks that were run before, by an earlier job of this home, are not run again, and what comes out of this
+    /// one is kept for later ones.
+    pub reuse: bool,
 }
 
 /// Why work was not taken.
@@ -206,6 +209,8 @@ pub struct Job {
     data: Arc<[DataFile]>,
     /// Its outputs, as they are sealed.
     pub outputs: Arc<Outputs>,
+    /// How many of them earlier jobs had given when it was submitted.
+    pub reused: u32,
     /// What the person should hear of, [`Notice::Sealed`] excepted; the newest are dropped when nobody listens.
     pub notices: mpsc::Receiver<Notice>,
     /// How it goes, about ten times a second.
@@ -229,7 +234,7 @@ pub struct Progress {
     pub sealed: u32,
     /// Chunks in all.
     pub chunks: u32,
-    /// Whose outputs they are.
+    /// Who ran them, but for those that earlier jobs had given.
     pub by: BTreeMap<NodeId, u32>,
     /// The members and what they hold; none before the first look.
     pub view: Option<View>,
@@ -410,8 +415,15 @@ impl Peer {
         if bytes > bounds::MANIFEST_BYTES {
             return Err(SubmitError::TooLarge(bytes));
         }
-        let saved = draft.save(&self.home, Row::new(Signed::sign(manifest, &author)), &program)?;
-        self.open(saved, author, false).await
+        let kin = work.reuse.then(|| kin(&manifest));
+        let saved = draft.save(&self.home, Row::new(Signed::sign(manifest, &author)), &program, kin)?;
+        let looking = tokio::task::spawn_blocking(move || (saved.reuse(), saved));
+        let (reused, saved) = looking.await.map_err(|error| StoreError::Io(std::io::Error::other(error)))?;
+        let reused = reused.unwrap_or_else(|error| {
+            tracing::warn!(%error, "not all that was run before could be taken");
+            0
+        });
+        self.open(saved, author, false).await.map(|job| Job { reused, ..job })
     }
 
     /// Goes on with a job that stands on the disk of this node's home: what was sealed is not run again.
@@ -431,6 +443,8 @@ impl Peer {
 
     async fn open(&self, saved: Saved, key: Keypair, again: bool) -> Result<Job, SubmitError> {
         let id = saved.id();
+        // Another essaim may have submitted it.
+        let for_later = saved.kin()? == Some(kin(&saved.row().manifest.body));
         let program = saved.program().map_err(StoreError::from)?;
         let (row, inputs, outputs) = saved.open()?;
         let (inputs, outputs) = (Arc::new(inputs), Arc::new(outputs));
@@ -455,12 +469,13 @@ impl Peer {
             provisions: Provisions { program, data: Arc::clone(&data), held },
             inputs,
             outputs: Arc::clone(&outputs),
+            for_later,
             notices,
             progress,
             ended,
         };
         self.commands.send(hive::Command::Open(Box::new(own))).await.map_err(|_| SubmitError::Gone)?;
-        Ok(Job { id, manifest, data, outputs, notices: heard, progress: watching, ended: ending })
+        Ok(Job { id, manifest, data, outputs, reused: 0, notices: heard, progress: watching, ended: ending })
     }
 
     /// Leaves a job of one's own: it stands on the disk, and may be attached again. Before, what it takes and what has
@@ -485,7 +500,7 @@ impl Peer {
         let source = self.source().await;
         let program = source.fetch_now(manifest.body.program).await.map_err(SubmitError::Unreachable)?;
         let row = Row { term: place.body.term + 1, remote: true, key, ..Row::new(manifest) };
-        let saved = Draft::new(&self.home).map_err(StoreError::from)?.save(&self.home, row, &program)?;
+        let saved = Draft::new(&self.home).map_err(StoreError::from)?.save(&self.home, row, &program, None)?;
         if let Some(list) = place.body.collected {
             // What cannot be had is run again.
             if let Err(why) = handover::collect(&source, list, saved.outputs()?).await {
@@ -559,6 +574,11 @@ impl Peer {
         let _ = self.hive.await;
         self.net.shutdown().await;
     }
+}
+
+/// What the outputs of a job's chunks depend on, if engines like this node's run them.
+fn kin(manifest: &Manifest) -> Kin {
+    Kin::of(manifest, &essaim_worker::kind(&essaim_worker::tag(), manifest.strict))
 }
 
 /// Time since 1970, by this machine's clock.

@@ -7,9 +7,12 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use essaim_jobs::{JobId, NodeId, WireError, decode, encode};
-use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Builder, Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableHandle, WriteTransaction,
+};
 use serde::{Deserialize, Serialize};
 
+use super::past::{Kin, Past, Sum};
 use super::saved::Row;
 
 /// The form of everything in a home.
@@ -24,6 +27,12 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const JOBS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("jobs");
 /// Outputs that are safe: job and number of the batch, encoded [`Batch`].
 const OUTPUTS: TableDefinition<([u8; 32], u32), &[u8]> = TableDefinition::new("outputs");
+/// What vouches for a batch of a job whose outputs others may take: the same key, encoded [`Sum`].
+const SUMS: TableDefinition<([u8; 32], u32), &[u8]> = TableDefinition::new("sums");
+/// Jobs whose outputs others may take: job, its [`Kin`]; also of past ones.
+const KINS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("kins");
+/// Jobs that are over, whose outputs are still here: job, encoded [`Past`].
+const PAST: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("past");
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -136,15 +145,20 @@ impl Store {
             Err(redb::TableError::TableDoesNotExist(_)) => None,
             Err(error) => return Err(error.into()),
         };
+        let has_all = store.db.begin_read()?.list_tables()?.any(|table| table.name() == PAST.name());
         match found {
-            Some(VERSION) => {}
-            Some(other) => return Err(StoreError::Version(other)),
-            None => store.change(|change| {
+            // Tables of a home that is older than they are come with its first use.
+            Some(VERSION) if has_all => {}
+            Some(VERSION) | None => store.change(|change| {
                 change.open_table(META)?.insert("version", VERSION)?;
                 change.open_table(JOBS)?;
                 change.open_table(OUTPUTS)?;
+                change.open_table(SUMS)?;
+                change.open_table(KINS)?;
+                change.open_table(PAST)?;
                 Ok(())
             })?,
+            Some(other) => return Err(StoreError::Version(other)),
         }
         Ok(store)
     }
@@ -171,39 +185,138 @@ impl Store {
             .collect()
     }
 
-    pub(super) fn put_job(&self, job: JobId, row: &Row) -> Result<(), StoreError> {
+    /// One of them.
+    pub(super) fn job(&self, job: JobId) -> Result<Option<Row>, StoreError> {
+        let jobs = self.db.begin_read()?.open_table(JOBS)?;
+        Ok(jobs.get(job.0)?.map(|row| decode(row.value(), ROW_BYTES)).transpose()?)
+    }
+
+    /// Adds a job; with its kin, if others may take what comes out of it.
+    pub(super) fn put_job(&self, job: JobId, row: &Row, kin: Option<Kin>) -> Result<(), StoreError> {
         self.change(|change| {
             change.open_table(JOBS)?.insert(job.0, encode(row).as_slice())?;
+            if let Some(kin) = kin {
+                change.open_table(KINS)?.insert(job.0, encode(&kin).as_slice())?;
+            }
             Ok(())
         })
+    }
+
+    /// The kin of a job whose outputs others may take.
+    pub(super) fn kin(&self, job: JobId) -> Result<Option<Kin>, StoreError> {
+        let kins = self.db.begin_read()?.open_table(KINS)?;
+        Ok(kins.get(job.0)?.map(|kin| decode(kin.value(), ROW_BYTES)).transpose()?)
     }
 
     /// Forgets a job and its outputs.
     pub(super) fn remove_job(&self, job: JobId) -> Result<(), StoreError> {
         self.change(|change| {
             change.open_table(JOBS)?.remove(job.0)?;
-            change.open_table(OUTPUTS)?.retain_in((job.0, 0)..=(job.0, u32::MAX), |_, _| false)?;
+            remove_outputs(change, job)
+        })
+    }
+
+    /// Makes a job one that is over; forgets `others`, which it outdoes.
+    pub(super) fn retire(&self, job: JobId, past: &Past, others: &[JobId]) -> Result<(), StoreError> {
+        self.change(|change| {
+            change.open_table(JOBS)?.remove(job.0)?;
+            change.open_table(PAST)?.insert(job.0, encode(past).as_slice())?;
+            remove_past(change, others)
+        })
+    }
+
+    /// The jobs that are over, and whose outputs are here.
+    pub(super) fn past(&self) -> Result<Vec<(JobId, Past)>, StoreError> {
+        let past = self.db.begin_read()?.open_table(PAST)?;
+        past.iter()?
+            .map(|entry| {
+                let (job, past) = entry?;
+                Ok((JobId(job.value()), decode(past.value(), ROW_BYTES)?))
+            })
+            .collect()
+    }
+
+    /// Forgets some of them, and their outputs.
+    pub(super) fn remove_past(&self, jobs: &[JobId]) -> Result<(), StoreError> {
+        self.change(|change| remove_past(change, jobs))
+    }
+
+    /// Some of them were of use.
+    pub(super) fn touch_past(&self, jobs: &[JobId], used: u64) -> Result<(), StoreError> {
+        self.change(|change| {
+            let mut table = change.open_table(PAST)?;
+            for job in jobs {
+                let past = table.get(job.0)?.map(|past| decode::<Past>(past.value(), ROW_BYTES)).transpose()?;
+                if let Some(past) = past {
+                    table.insert(job.0, encode(&Past { used, ..past }).as_slice())?;
+                }
+            }
             Ok(())
         })
     }
 
-    /// Outputs of `job` have become safe.
-    pub(super) fn put_outputs(&self, job: JobId, number: u32, batch: &Batch) -> Result<(), StoreError> {
+    /// Outputs of `job` have become safe; with what vouches for them, if others may take some of them.
+    pub(super) fn put_outputs(
+        &self,
+        job: JobId,
+        number: u32,
+        batch: &Batch,
+        sum: Option<&Sum>,
+    ) -> Result<(), StoreError> {
         self.change(|change| {
             change.open_table(OUTPUTS)?.insert((job.0, number), encode(batch).as_slice())?;
+            if let Some(sum) = sum {
+                change.open_table(SUMS)?.insert((job.0, number), encode(sum).as_slice())?;
+            }
             Ok(())
         })
     }
 
     /// All outputs of `job` that are safe, in the order in which they became so.
-    pub(super) fn outputs(&self, job: JobId, mut each: impl FnMut(Batch)) -> Result<u32, StoreError> {
-        let outputs = self.db.begin_read()?.open_table(OUTPUTS)?;
+    pub(super) fn outputs(&self, job: JobId, mut each: impl FnMut(Batch, Option<Sum>)) -> Result<u32, StoreError> {
+        let read = self.db.begin_read()?;
+        let (outputs, sums) = (read.open_table(OUTPUTS)?, read.open_table(SUMS)?);
         let mut next = 0;
         for entry in outputs.range((job.0, 0)..=(job.0, u32::MAX))? {
             let (key, batch) = entry?;
-            each(decode(batch.value(), ROW_BYTES)?);
+            let sum = sums.get(key.value())?.map(|sum| decode(sum.value(), ROW_BYTES)).transpose()?;
+            each(decode(batch.value(), ROW_BYTES)?, sum);
             next = key.value().1 + 1;
         }
         Ok(next)
     }
+
+    /// Those that others may take, the latest first.
+    pub(super) fn outputs_back(
+        &self,
+        job: JobId,
+        mut each: impl FnMut(Batch, Sum) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let read = self.db.begin_read()?;
+        let (outputs, sums) = (read.open_table(OUTPUTS)?, read.open_table(SUMS)?);
+        for entry in sums.range((job.0, 0)..=(job.0, u32::MAX))?.rev() {
+            let (key, sum) = entry?;
+            if let Some(batch) = outputs.get(key.value())? {
+                each(decode(batch.value(), ROW_BYTES)?, decode(sum.value(), ROW_BYTES)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remove_past(change: &WriteTransaction, jobs: &[JobId]) -> Result<(), StoreError> {
+    for job in jobs {
+        change.open_table(PAST)?.remove(job.0)?;
+        remove_outputs(change, *job)?;
+    }
+    Ok(())
+}
+
+/// All that is known of what has come out of a job.
+fn remove_outputs(change: &WriteTransaction, job: JobId) -> Result<(), StoreError> {
+    change.open_table(KINS)?.remove(job.0)?;
+    let all = (job.0, 0)..=(job.0, u32::MAX);
+    change.open_table(OUTPUTS)?.retain_in(all.clone(), |_, _| false)?;
+    change.open_table(SUMS)?.retain_in(all, |_, _| false)?;
+    Ok(())
 }

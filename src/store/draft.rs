@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::Home;
 use super::inputs::{Files, Place};
 use super::saved::{self, Row, Saved};
-use super::{StoreError, inputs};
+use super::{Kin, StoreError, inputs};
 
 /// Which of a job's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,13 +137,15 @@ impl Draft {
 
     /// Makes it a job of this home, with this program: when it returns the job survives any crash.
     ///
+    /// With a `kin`, what comes out of it is for later jobs as well.
+    ///
     /// # Errors
     /// The disk is full, or the home's database cannot be used.
-    pub fn save(self, home: &Home, row: Row, program: &[u8]) -> Result<Saved, StoreError> {
-        self.write(home, row, program).map_err(|error| error.at(home.dir()))
+    pub fn save(self, home: &Home, row: Row, program: &[u8], kin: Option<Kin>) -> Result<Saved, StoreError> {
+        self.write(home, row, program, kin).map_err(|error| error.at(home.dir()))
     }
 
-    fn write(mut self, home: &Home, row: Row, program: &[u8]) -> Result<Saved, StoreError> {
+    fn write(mut self, home: &Home, row: Row, program: &[u8], kin: Option<Kin>) -> Result<Saved, StoreError> {
         let job = row.manifest.body.id();
         let row = Row { files: self.files.paths(), ..row };
         fs::write(self.dir.path().join(inputs::PROGRAM), program)?;
@@ -157,7 +159,7 @@ impl Draft {
         let dir = home.job_dir(job);
         fs::rename(self.dir.keep(), &dir)?;
         File::open(home.jobs_dir())?.sync_all()?;
-        home.store().put_job(job, &row)?;
+        home.store().put_job(job, &row, kin)?;
         Ok(Saved::of(home, row, dir, self.files))
     }
 }

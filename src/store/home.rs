@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use essaim_jobs::{JobId, Keypair};
 
-use super::{Store, StoreError, saved};
+use super::{Store, StoreError, past, saved};
 
 /// How many nodes of one user on one machine get a home of their own without asking for it.
 const SLOTS: usize = 64;
@@ -92,7 +92,7 @@ impl Home {
         fs::create_dir_all(&jobs).map_err(|e| io(&jobs, e))?;
         let store = Arc::new(Store::open(&dir.join(STORE)).map_err(spoilt)?);
         let home = Home { dir: dir.to_owned(), store, _lock: lock };
-        saved::sweep(&home).map_err(spoilt)?;
+        saved::sweep(&home).and_then(|()| past::sweep(&home.store, dir)).map_err(spoilt)?;
         Ok(home)
     }
 

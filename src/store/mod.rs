@@ -9,6 +9,8 @@ mod home;
 mod inputs;
 mod outputs;
 mod partial;
+mod past;
+mod reuse;
 mod saved;
 #[cfg(test)]
 mod tests;
@@ -23,5 +25,6 @@ pub use home::{Home, HomeError};
 pub use inputs::Inputs;
 pub use outputs::{Done, Output, Outputs};
 pub use partial::Partial;
+pub use past::Kin;
 pub use saved::{Row, Saved};
 pub use whole::Whole;

@@ -13,10 +13,11 @@ use essaim_jobs::{IntervalSet, JobId, NodeId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::database::Batch;
+use super::past::{self, Sum};
 use super::{Store, StoreError};
 use crate::blob::Blob;
 
-const FILE: &str = "outputs";
+pub(super) const FILE: &str = "outputs";
 
 /// An output that was handed over to be kept.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Output {
     pub worker: NodeId,
     /// The output itself.
     pub bytes: Bytes,
+    /// Whether it is fit for later jobs, too.
+    pub again: bool,
     /// Given back when it is safe: bounds how many large ones are in memory.
     pub turn: Option<OwnedSemaphorePermit>,
 }
@@ -64,6 +67,8 @@ pub struct Outputs {
     disk: Box<dyn Disk>,
     store: Arc<Store>,
     job: JobId,
+    /// Whether later jobs may take what they need.
+    for_later: bool,
     index: Mutex<Index>,
     changed: Condvar,
 }
@@ -89,6 +94,8 @@ struct Place {
     /// Who ran it.
     worker: u32,
     state: State,
+    /// Taken from an earlier job.
+    before: bool,
 }
 
 /// Numbers for those who ran something.
@@ -138,13 +145,14 @@ impl Outputs {
         let mut places = vec![Place::default(); chunks as usize];
         let mut end = 0;
         let mut workers = Workers::default();
-        let next = store.outputs(job, |batch| {
+        let next = store.outputs(job, |batch, sum| {
+            let before = sum.is_some_and(|sum| sum.before);
             let mut offset = batch.offset;
             for (chunk, len, worker) in batch.outputs {
                 if let (Some(place), Some(worker)) =
                     (places.get_mut(chunk as usize), batch.workers.get(worker as usize))
                 {
-                    *place = Place { offset, len, worker: workers.number(*worker), state: State::Sealed };
+                    *place = Place { offset, len, worker: workers.number(*worker), state: State::Sealed, before };
                 }
                 offset += u64::from(len);
             }
@@ -154,7 +162,8 @@ impl Outputs {
         file.set_len(end)?;
         let index = Index { places, workers, end, next, waiting: Vec::new(), closed: false };
         let dir = PathBuf::new();
-        Ok(Outputs { dir, file, disk, store, job, index: Mutex::new(index), changed: Condvar::new() })
+        let for_later = store.kin(job)?.is_some();
+        Ok(Outputs { dir, file, disk, store, job, for_later, index: Mutex::new(index), changed: Condvar::new() })
     }
 
     /// The chunks that are sealed.
@@ -165,12 +174,12 @@ impl Outputs {
         sealed.map(|(chunk, _)| chunk as u32).collect()
     }
 
-    /// Whose the sealed ones are.
+    /// Whose the sealed ones are that were run for this job.
     #[must_use]
     pub fn by(&self) -> BTreeMap<NodeId, u32> {
         let index = self.index();
         let mut by = BTreeMap::new();
-        for place in index.places.iter().filter(|place| place.state == State::Sealed) {
+        for place in index.places.iter().filter(|place| place.state == State::Sealed && !place.before) {
             *by.entry(index.workers.all[place.worker as usize]).or_default() += 1;
         }
         by
@@ -229,15 +238,26 @@ impl Outputs {
             if outputs.is_empty() {
                 continue;
             }
-            let outcome = self.write(offset, number, &outputs).map_err(|error| error.at(&self.dir));
+            let mut outcome = self.write(offset, number, &outputs);
+            if matches!(&outcome, Err(error) if error.is_full()) && self.gives_up_the_past() {
+                outcome = self.write(offset, number, &outputs);
+            }
+            let outcome = outcome.map_err(|error| error.at(&self.dir));
             let names = outputs.into_iter().map(|output| (output.slot, output.worker)).collect();
             done((names, outcome));
         }
     }
 
+    /// Makes room by what is kept of jobs that are over; whether there was anything.
+    fn gives_up_the_past(&self) -> bool {
+        self.dir.parent().is_some_and(|home| past::forget_all(&self.store, home).unwrap_or(false))
+    }
+
     fn write(&self, offset: u64, number: u32, outputs: &[Output]) -> Result<(), StoreError> {
         let mut batch = Batch { offset, outputs: Vec::with_capacity(outputs.len()), workers: Vec::new() };
         let mut workers = BTreeMap::new();
+        let mut hasher = blake3::Hasher::new();
+        let mut not = Vec::new();
         let mut piece = Vec::new();
         let mut at = offset;
         for output in outputs {
@@ -245,34 +265,46 @@ impl Outputs {
                 batch.workers.push(output.worker);
                 batch.workers.len() as u32 - 1
             });
+            if !output.again {
+                not.push(batch.outputs.len() as u32);
+            }
             batch.outputs.push((output.chunk, output.bytes.len() as u32, worker));
             if piece.len() + output.bytes.len() > PIECE {
-                self.disk.write(&piece, at)?;
-                at += piece.len() as u64;
+                self.append(&piece, &mut at, &mut hasher)?;
                 piece.clear();
             }
             if output.bytes.len() > PIECE {
-                self.disk.write(&output.bytes, at)?;
-                at += output.bytes.len() as u64;
+                self.append(&output.bytes, &mut at, &mut hasher)?;
             } else {
                 piece.extend_from_slice(&output.bytes);
             }
         }
-        self.disk.write(&piece, at)?;
+        self.append(&piece, &mut at, &mut hasher)?;
         self.disk.sync()?;
-        self.store.put_outputs(self.job, number, &batch)?;
+        let is_of_use = self.for_later && not.len() < outputs.len();
+        let sum = is_of_use.then(|| Sum { of: *hasher.finalize().as_bytes(), not, before: false });
+        self.store.put_outputs(self.job, number, &batch, sum.as_ref())?;
         let mut index = self.index();
         let mut at = offset;
         for (chunk, len, worker) in batch.outputs {
             let worker = index.workers.number(batch.workers[worker as usize]);
             let place = &mut index.places[chunk as usize];
             if place.state != State::Sealed {
-                *place = Place { offset: at, len, worker, state: State::Safe };
+                *place = Place { offset: at, len, worker, state: State::Safe, before: false };
             }
             at += u64::from(len);
         }
         index.end = at;
         index.next = number + 1;
+        Ok(())
+    }
+
+    fn append(&self, bytes: &[u8], at: &mut u64, hasher: &mut blake3::Hasher) -> io::Result<()> {
+        self.disk.write(bytes, *at)?;
+        *at += bytes.len() as u64;
+        if self.for_later {
+            hasher.update(bytes);
+        }
         Ok(())
     }
 
@@ -309,4 +341,4 @@ impl Outputs {
 }
 
 /// Short outputs are written together, so many bytes at a time.
-const PIECE: usize = 1 << 20;
+pub(super) const PIECE: usize = 1 << 20;

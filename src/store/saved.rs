@@ -2,15 +2,17 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use essaim_jobs::{JobId, Manifest, Signed};
 use serde::{Deserialize, Serialize};
 
 use super::inputs::{Files, Inputs, PROGRAM};
-use super::{Home, Outputs, Store, StoreError};
+use super::{Home, Kin, Outputs, Store, StoreError, past, reuse};
+use crate::blob::Blob;
 
 /// How the folder of a job begins that is not one yet.
 pub(super) const DRAFT: &str = ".draft-";
@@ -57,13 +59,22 @@ pub struct Saved {
     row: Row,
     id: JobId,
     dir: PathBuf,
+    home: PathBuf,
     store: Arc<Store>,
     files: Files,
 }
 
 impl Saved {
     pub(super) fn of(home: &Home, row: Row, dir: PathBuf, files: Files) -> Saved {
-        Saved { id: row.manifest.body.id(), row, files: files.moved(dir.clone()), dir, store: Arc::clone(home.store()) }
+        let (id, files, store) = (row.manifest.body.id(), files.moved(dir.clone()), Arc::clone(home.store()));
+        Saved { row, id, dir, home: home.dir().to_owned(), store, files }
+    }
+
+    /// The job that the database has this row of.
+    pub(super) fn of_row(home: &Home, job: JobId, row: Row) -> Saved {
+        let dir = home.job_dir(job);
+        let files = Files::of(dir.clone(), row.files.clone());
+        Saved::of(home, row, dir, files)
     }
 
     /// All that there are in `home`.
@@ -72,12 +83,7 @@ impl Saved {
     /// The home's database cannot be read.
     pub fn all(home: &Home) -> Result<Vec<Saved>, StoreError> {
         let rows = home.store().jobs()?;
-        let of = |(job, row): (JobId, Row)| {
-            let dir = home.job_dir(job);
-            let files = Files::of(dir.clone(), row.files.clone());
-            Saved::of(home, row, dir, files)
-        };
-        Ok(rows.into_iter().map(of).collect())
+        Ok(rows.into_iter().map(|(job, row)| Saved::of_row(home, job, row)).collect())
     }
 
     /// Its name.
@@ -100,13 +106,49 @@ impl Saved {
         fs::read(self.dir.join(PROGRAM)).map(Bytes::from)
     }
 
+    /// Its folder.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its kin, if later jobs may take what comes out of it.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn kin(&self) -> Result<Option<Kin>, StoreError> {
+        self.store.kin(self.id)
+    }
+
+    /// Takes what has come out of earlier jobs for chunks that are the same in this one, which is new: how many these are.
+    /// The job is whole whatever this returns.
+    ///
+    /// # Errors
+    /// The database cannot be used, or the disk is full.
+    pub fn reuse(&self) -> Result<u32, StoreError> {
+        reuse::reuse(&self.home, self, &self.store).map_err(|error| error.at(&self.home))
+    }
+
+    /// Whether the files that its program may read are what they were: those are read where they stand.
+    pub(super) fn data_is_as_it_was(self) -> bool {
+        let manifest = &self.row.manifest.body;
+        let submitted = UNIX_EPOCH + Duration::from_millis(manifest.created_ms);
+        let Ok(inputs) = Inputs::open(&self.dir, manifest, self.files) else { return false };
+        manifest.data.iter().all(|data| {
+            let Some(blob) = inputs.find(&data.blob.id) else { return false };
+            let Blob::File { file, .. } = &blob else { return false };
+            let untouched = file.metadata().and_then(|about| about.modified()).is_ok_and(|at| at < submitted);
+            // Between the hash and the job it may have changed as well.
+            untouched && blob.name().ok() == Some(data.blob)
+        })
+    }
+
     /// How many of its outputs are safe.
     ///
     /// # Errors
     /// The database cannot be read.
     pub fn collected(&self) -> Result<u64, StoreError> {
         let mut outputs = 0;
-        self.store.outputs(self.id, |batch| outputs += batch.outputs.len() as u64)?;
+        self.store.outputs(self.id, |batch, _| outputs += batch.outputs.len() as u64)?;
         Ok(outputs.min(self.row.manifest.body.chunks.into()))
     }
 
@@ -128,12 +170,18 @@ impl Saved {
         Ok((self.row, inputs, outputs))
     }
 
-    /// Forgets it, and removes all that belongs to it.
+    /// Forgets it, and removes all that belongs to it, but for outputs that later jobs may take.
     ///
     /// # Errors
     /// The database cannot be written; where only a file cannot be removed, it is tried again later.
     pub fn remove(home: &Home, job: JobId) -> Result<(), StoreError> {
-        home.store().remove_job(job)?;
+        let is_kept = past::keep(home, job).unwrap_or_else(|error| {
+            tracing::warn!(%error, "what has come out of a job is not kept for later ones");
+            false
+        });
+        if !is_kept {
+            home.store().remove_job(job)?;
+        }
         match fs::remove_dir_all(home.job_dir(job)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 tracing::warn!(%error, "the files of a job stay until the home is opened again");

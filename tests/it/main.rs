@@ -4,6 +4,7 @@
 //! ended with the test. What happens in time is waited for by its events, never by the clock.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod again;
 mod config;
 mod node;
 mod owner;

@@ -36,7 +36,9 @@ pub fn run(links: &Links, file: &Path, folder: &Path) -> Run {
     let meeting = (met(), meeting.elapsed().as_secs_f64());
 
     let mut author = essaim(links, 0, folder, "run");
-    author.args(["-v", "--cpus", "0", "--peer", &first, "--data"]).arg(format!("blob={}", file.display()));
+    author
+        .args(["-v", "--no-cache", "--cpus", "0", "--peer", &first, "--data"])
+        .arg(format!("blob={}", file.display()));
     author.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/guests/nothing.wat")).arg(":::");
     author.args(takers.clone().map(|taker| taker.to_string()));
     let submitted = Instant::now();

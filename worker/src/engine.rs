@@ -249,6 +249,16 @@ pub fn tag() -> String {
     format!("wasmtime-{WASMTIME}/{}/{REVISION}", std::env::consts::ARCH)
 }
 
+/// As [`tag`], without what strict programs do not depend on where `strict`: two that are equal give every such program
+/// the same output, to the byte.
+#[must_use]
+pub fn kind(tag: &str, strict: bool) -> String {
+    match tag.split('/').collect::<Vec<_>>()[..] {
+        [version, _architecture, revision] if strict => format!("{version}/{revision}"),
+        _ => tag.to_owned(),
+    }
+}
+
 /// What decides what a program computes, and how fast.
 fn base_config(engine: &EngineConfig) -> Config {
     let mut config = Config::new();

@@ -19,7 +19,7 @@ mod room;
 mod sandbox;
 mod workers;
 
-pub use engine::{Engine, EngineConfig, Interrupt, Mode, TURN, tag};
+pub use engine::{Engine, EngineConfig, Interrupt, Mode, TURN, kind, tag};
 pub use error::{EngineError, Failure, ProgramError, STDERR_BYTES, TEXT_BYTES};
 pub use limits::StopFlag;
 pub use message::{Chunk, ProgramId, Report, Request};

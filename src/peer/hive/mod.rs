@@ -324,6 +324,10 @@ impl Hive {
         if let Some(state) = self.jobs.get_mut(&job) {
             state.traffic.messages_in += 1;
             state.traffic.bytes_in += bytes as u64;
+            let engines = state.author.as_mut().and_then(|author| author.engines.as_mut());
+            if let (Some(engines), Message::Results(results) | Message::Deposit(results)) = (engines, &message) {
+                engines.look_at(results);
+            }
         }
         self.give(job, Input::Message { from, message });
     }

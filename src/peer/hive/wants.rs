@@ -126,9 +126,10 @@ impl Hive {
             // What is on its way to others is not to change any more: they keep this, too.
             return;
         }
-        let outputs = Arc::clone(&author.outputs);
+        let (outputs, again) =
+            (Arc::clone(&author.outputs), author.engines.as_ref().is_some_and(|engines| engines.are_alike(chunk)));
         match leaf {
-            Leaf::Inline(bytes) => outputs.put(Collected { slot, chunk, worker, bytes, turn: None }),
+            Leaf::Inline(bytes) => outputs.put(Collected { slot, chunk, worker, bytes, again, turn: None }),
             Leaf::Blob(name) if name.len > author.manifest.body.limits.output_bytes.min(bounds::BLOB_BYTES) => {
                 self.give(job, Input::Collected { slot, worker, safe: false });
             }
@@ -139,7 +140,7 @@ impl Hive {
                 tokio::spawn(async move {
                     let turn = collecting.acquire_owned().await.ok();
                     match source.fetch(name).await {
-                        Ok(bytes) => outputs.put(Collected { slot, chunk, worker, bytes, turn }),
+                        Ok(bytes) => outputs.put(Collected { slot, chunk, worker, bytes, again, turn }),
                         Err(why) => {
                             let _ = sender.send(Inner::Uncollected { job, slot, worker, why }).await;
                         }

@@ -8,13 +8,15 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
 
-use essaim_jobs::{JobId, NodeId};
+use essaim_jobs::{AuthorId, JobId, Keypair, NodeId, Signed};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use redb::{Database, StorageBackend};
 
+use super::past::manifest;
 use crate::store::outputs::Disk;
-use crate::store::{Output, Outputs, Store};
+use crate::store::reuse::Taking;
+use crate::store::{Kin, Output, Outputs, Row, Store};
 
 const CHUNKS: u32 = 40;
 /// Chunks that are handed over together, in order.
@@ -167,7 +169,14 @@ fn collect(outputs: &Arc<Outputs>) -> Vec<u32> {
         let chunks: Vec<u32> = chunks.by_ref().take(batch as usize).filter(|chunk| !sealed.contains(*chunk)).collect();
         for chunk in &chunks {
             let worker = NodeId([*chunk as u8 % 3; 32]);
-            outputs.put(Output { slot: *chunk, chunk: *chunk, worker, bytes: content(*chunk).into(), turn: None });
+            outputs.put(Output {
+                slot: *chunk,
+                chunk: *chunk,
+                worker,
+                bytes: content(*chunk).into(),
+                again: true,
+                turn: None,
+            });
         }
         let mut waiting = chunks.len();
         while waiting > 0 {
@@ -229,6 +238,61 @@ fn power_may_go_at_any_write() {
     for at in 0..=writes {
         for seed in 0..2 {
             run(Some(at), u64::from(at) * 2 + seed);
+        }
+    }
+}
+
+/// A job whose outputs another takes, which loses its power after so many writes; returns how many it took with power to
+/// the end.
+fn take(writes: Option<u32>, seed: u64) -> u32 {
+    let power = Arc::new(Mutex::new(Power { left: None, used: 0 }));
+    let (db, outputs, ours) =
+        (Image::new(&power, Vec::new()), Image::new(&power, Vec::new()), Image::new(&power, Vec::new()));
+    let store = Database::builder().create_with_backend(db.clone()).map_err(Into::into).and_then(Store::of).unwrap();
+    let key = Keypair::from_seed(&[1; 32]);
+    let manifest = manifest(CHUNKS, Vec::new(), AuthorId(key.public()), 0);
+    let kin = Kin::of(&manifest, "engine");
+    store.put_job(job(), &Row::new(Signed::sign(manifest, &key)), Some(kin)).unwrap();
+    drop(store);
+    let (opened, file) = open(&db, &outputs);
+    assert_eq!(collect(&Arc::new(opened.unwrap())).len(), CHUNKS as usize);
+    file.write_all_at(&outputs.0.lock().unwrap().now, 0).unwrap();
+
+    *power.lock().unwrap() = Power { left: writes, used: 0 };
+    let later = JobId([4; 32]);
+    let all = [true; CHUNKS as usize];
+    let taken = Database::builder().create_with_backend(db.clone()).map_err(Into::into).and_then(Store::of);
+    let taken = taken.and_then(|store| {
+        let mut taking = Taking::new(&store, later, &ours, CHUNKS);
+        taking.take_all(job(), &file, &all)?;
+        taking.list()
+    });
+    let used = power.lock().unwrap().used;
+
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let power = Arc::new(Mutex::new(Power { left: None, used: 0 }));
+    let (db, ours) = (Image::new(&power, db.crashed(&mut rng)), Image::new(&power, ours.crashed(&mut rng)));
+    let file = Arc::new(tempfile::tempfile().unwrap());
+    file.write_all_at(&ours.0.lock().unwrap().now, 0).unwrap();
+    let store = Database::builder().create_with_backend(db).map_err(Into::into).and_then(Store::of).unwrap();
+    let opened = Outputs::on(Box::new(ours), file, Arc::new(store), later, CHUNKS).unwrap();
+    let found = opened.sealed();
+    assert!(taken.is_err() || found.len() == u64::from(CHUNKS), "{writes:?} writes, seed {seed}");
+    for chunk in found.iter() {
+        let blob = opened.wait(chunk).unwrap();
+        let is_right = blob.read(0, blob.len() as usize).is_ok_and(|bytes| bytes == content(chunk));
+        assert!(is_right, "chunk {chunk} is spoilt; {writes:?} writes, seed {seed}");
+    }
+    used
+}
+
+#[test]
+fn power_may_go_while_outputs_of_a_past_job_are_taken() {
+    let writes = take(None, 0);
+    assert!(writes > 10, "only {writes} writes: what is tested here?");
+    for at in 0..=writes {
+        for seed in 0..2 {
+            take(Some(at), u64::from(at) * 2 + seed);
         }
     }
 }

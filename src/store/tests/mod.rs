@@ -11,6 +11,7 @@ use essaim_jobs::manifest::VERSION;
 use essaim_jobs::{AuthorId, BlobRef, ChunkInput, Limits, Manifest, NodeId, Page, Signed, decode};
 
 mod crash;
+mod past;
 
 use super::{Blobs, Cache, Done, Draft, Home, HomeError, Output, Outputs, Row, Saved};
 
@@ -75,7 +76,7 @@ fn saved(home: &Home, dir: &Path) -> (Saved, Vec<Vec<u8>>) {
     };
     manifest.check().unwrap();
     let row = Row::new(Signed::sign(manifest, &author));
-    (draft.save(home, row, b"program").unwrap(), inputs)
+    (draft.save(home, row, b"program", None).unwrap(), inputs)
 }
 
 #[test]
@@ -138,7 +139,7 @@ fn keeping(outputs: &Arc<Outputs>) -> (std::thread::JoinHandle<()>, std::sync::m
 }
 
 fn output(chunk: u32, worker: u8, bytes: &'static [u8]) -> Output {
-    Output { slot: chunk, chunk, worker: NodeId([worker; 32]), bytes: bytes.into(), turn: None }
+    Output { slot: chunk, chunk, worker: NodeId([worker; 32]), bytes: bytes.into(), again: true, turn: None }
 }
 
 #[test]
