@@ -10,6 +10,9 @@ use bytes::Bytes;
 use coordinator_free::pieces::Layout;
 use essaim_jobs::{BlobRef, IntervalSet};
 
+/// Bytes that are read at once where all of a blob is read.
+pub const PIECE: usize = 256 << 10;
+
 /// Bytes in memory, or a stretch of a file that is read only when they are needed.
 #[derive(Clone, Debug)]
 pub enum Blob {
@@ -40,6 +43,18 @@ impl Blob {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether it is what `name` stands for. Reads all of it, a piece at a time: call it where blocking is allowed.
+    ///
+    /// # Errors
+    /// As [`Blob::read`].
+    pub fn is(&self, name: &BlobRef) -> io::Result<bool> {
+        let mut hasher = blake3::Hasher::new();
+        while hasher.count() < self.len() {
+            hasher.update(&self.read(hasher.count(), PIECE)?);
+        }
+        Ok(self.len() == name.len && *hasher.finalize().as_bytes() == name.id.0)
     }
 
     /// The `len` bytes from `at` on, fewer where the blob ends earlier. Reads the file, where it is one: call

@@ -20,7 +20,7 @@ use super::{End, Progress, Traffic, since_1970};
 use crate::net::{Topic, Verdict};
 use crate::store::{Inputs, Outputs, Partial};
 
-/// Outputs that an author fetches at once; bounds its memory to that many outputs.
+/// Outputs that an author fetches at once; up to 1 MiB they are in memory until they are safe, larger ones in files.
 const COLLECTING: usize = 8;
 
 /// A job that this node takes part in.

@@ -4,6 +4,7 @@
 //! [`Peer::start`] makes a node; from then on everything happens in its event loop (`hive`). A node with
 //! `cpus > 0` lends them to every open job that it hears of; [`Peer::submit`] opens a job of its own.
 
+mod budget;
 mod feed;
 mod governor;
 mod handover;
@@ -33,7 +34,7 @@ use coordinator_free::message::Reason;
 use essaim_jobs::bounds::{self, TooLong};
 use essaim_jobs::manifest::VERSION;
 use essaim_jobs::{AuthorId, BlobRef, JobId, Keypair, Limits, Manifest, ManifestError, Mount, NodeId, Signed, encode};
-use essaim_worker::{DataFile, EngineError, JobSpec, Sandbox};
+use essaim_worker::{DataFile, EngineError, Input, JobSpec, Sandbox, Stretch};
 use libp2p::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -426,7 +427,8 @@ impl Peer {
 
     async fn open(&self, saved: Saved, key: Keypair, again: bool) -> Result<Job, SubmitError> {
         let id = saved.id();
-        let program = saved.program().map_err(StoreError::from)?;
+        let program = Arc::new(saved.program().map_err(StoreError::from)?);
+        let program = Stretch::new(program, 0, saved.row().manifest.body.program.len, None);
         let (row, inputs, outputs) = saved.open()?;
         let (inputs, outputs) = (Arc::new(inputs), Arc::new(outputs));
         let chunks = row.manifest.body.chunks;
@@ -447,7 +449,7 @@ impl Peer {
             key,
             term: row.term,
             again,
-            provisions: Provisions { program, data: Arc::clone(&data), held: Vec::new() },
+            provisions: Provisions { program: Input::File(program), data: Arc::clone(&data), held: Vec::new() },
             inputs,
             outputs: Arc::clone(&outputs),
             notices,

@@ -15,7 +15,7 @@ mod tests;
 mod tree;
 mod whole;
 
-pub use blobs::Blobs;
+pub use blobs::{Blobs, Coming};
 pub use cache::Cache;
 pub use database::{Store, StoreError};
 pub use draft::{Draft, FileNumber};

@@ -1,11 +1,10 @@
 //! The jobs of a home's author, as they stand on its disk: each has a row in the database and a folder.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use essaim_jobs::{JobId, Manifest, Signed};
 use serde::{Deserialize, Serialize};
 
@@ -92,12 +91,12 @@ impl Saved {
         &self.row
     }
 
-    /// Its program.
+    /// Its program, open for reading.
     ///
     /// # Errors
     /// The system's.
-    pub fn program(&self) -> io::Result<Bytes> {
-        fs::read(self.dir.join(PROGRAM)).map(Bytes::from)
+    pub fn program(&self) -> io::Result<File> {
+        File::open(self.dir.join(PROGRAM))
     }
 
     /// How many of its outputs are safe.

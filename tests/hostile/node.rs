@@ -106,7 +106,7 @@ impl Node {
     pub fn run_all(&mut self, job: u64, inputs: &[&str]) -> Vec<Result<Bytes, Failure>> {
         let first = self.tickets + 1;
         self.tickets += inputs.len() as u64;
-        let inputs = inputs.iter().map(|input| Bytes::copy_from_slice(input.as_bytes()));
+        let inputs = inputs.iter().map(|input| Bytes::copy_from_slice(input.as_bytes()).into());
         let chunks: Vec<Chunk> =
             (first..).zip(inputs).map(|(ticket, input)| Chunk { ticket, chunk: 0, input }).collect();
         let mut ended = vec![None; chunks.len()];
@@ -123,7 +123,7 @@ impl Node {
 
     /// Has chunks of a job run on nothing, under tickets of the caller's choice.
     pub fn begin(&self, job: u64, tickets: impl IntoIterator<Item = u64>) {
-        let chunks = tickets.into_iter().map(|ticket| Chunk { ticket, chunk: 0, input: Bytes::new() });
+        let chunks = tickets.into_iter().map(|ticket| Chunk { ticket, chunk: 0, input: Bytes::new().into() });
         self.processes.submit(Request::Run { job, role: Role::Map, chunks: chunks.collect() });
     }
 

@@ -155,6 +155,7 @@ impl Hive {
             number,
             manifest: Arc::clone(&manifest),
             source: Source { blobs: Arc::clone(&self.blobs), net: self.net.clone(), holders: watching, shared: true },
+            room: self.room.clone(),
             pool: Arc::clone(&self.pool),
             lost: self.lost_sender.clone(),
             window: BATCHES,

@@ -9,10 +9,11 @@ use essaim_worker::Request;
 use tracing::{debug, warn};
 
 use super::{Hive, Inner};
+use crate::blob::Blob;
 use crate::net::{self, Topic};
 use crate::peer::feed::ticket;
 use crate::peer::handover;
-use crate::peer::source::Source;
+use crate::peer::source::{Lack, Source};
 use crate::peer::wire::Direct;
 use crate::store::Output as Collected;
 
@@ -109,8 +110,9 @@ impl Hive {
     pub(super) fn copy(&mut self, job: JobId, slot: u32, worker: NodeId, leaf: Leaf) {
         let Leaf::Blob(name) = leaf else { return self.give(job, Input::Kept { slot, leaf }) };
         let source = Source::only(&self.blobs, &self.net, worker);
-        let sender = self.inner_sender.clone();
+        let (sender, turns) = (self.inner_sender.clone(), Arc::clone(&self.copying));
         tokio::spawn(async move {
+            let _turn = turns.acquire_owned().await;
             // What cannot be had, or has no room, stays where it is.
             let (kept, _) = handover::keep(source, vec![name]).await;
             if !kept.is_empty() {
@@ -128,7 +130,9 @@ impl Hive {
         }
         let outputs = Arc::clone(&author.outputs);
         match leaf {
-            Leaf::Inline(bytes) => outputs.put(Collected { slot, chunk, worker, bytes, turn: None }),
+            Leaf::Inline(bytes) => {
+                outputs.put(Collected { slot, chunk, worker, bytes: Blob::Memory(bytes), turn: None });
+            }
             Leaf::Blob(name) if name.len > author.manifest.body.limits.output_bytes.min(bounds::BLOB_BYTES) => {
                 self.give(job, Input::Collected { slot, worker, safe: false });
             }
@@ -138,12 +142,12 @@ impl Hive {
                 let sender = self.inner_sender.clone();
                 tokio::spawn(async move {
                     let turn = collecting.acquire_owned().await.ok();
-                    match source.fetch(name).await {
-                        Ok(bytes) => outputs.put(Collected { slot, chunk, worker, bytes, turn }),
-                        Err(why) => {
-                            let _ = sender.send(Inner::Uncollected { job, slot, worker, why }).await;
-                        }
-                    }
+                    let said = match source.find(name).await {
+                        Ok((bytes, _)) => return outputs.put(Collected { slot, chunk, worker, bytes, turn }),
+                        Err(Lack::Missing(why)) => Inner::Uncollected { job, slot, worker, why },
+                        Err(Lack::Disk(error)) => Inner::Kept { job, kept: (Vec::new(), Err(outputs.refused(error))) },
+                    };
+                    let _ = sender.send(said).await;
                 });
             }
             Leaf::Failed(_) => {}
