@@ -196,6 +196,10 @@ pub struct Peers {
     /// How long to look
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     pub within: Duration,
+
+    /// Trust a peer again whose results were wrong, by its name or how that begins; list nothing
+    #[arg(long, value_name = "PEER")]
+    pub forgive: Option<String>,
 }
 
 /// Run a program over the swarm, and get its output.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::args::{Attach, Global, all_cpus, half_memory};
 use super::fail::Fail;
 use super::follow::{self, Followed};
+use super::peers::say_distrusted;
 use super::present::{Fold, Unwritten, present};
 use super::say::{count, say};
 use super::{join, owner, sandbox};
@@ -115,6 +116,7 @@ pub async fn attach(global: &Global, attach: &Attach) -> Result<(), Fail> {
     let words =
         format!("essaim: {}: {here} of {} here", manifest.name.as_str(), count(manifest.chunks.into(), "chunk"));
     say(global, words, "attached", describe(job.id, manifest, here as u32));
+    say_distrusted(global, &job);
     let followed = Followed { job, fold, lends: cpus > 0, began };
     follow::to_the_end(global, peer, wishes, followed).await
 }

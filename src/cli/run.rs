@@ -9,6 +9,7 @@ use serde_json::json;
 use super::args::{Global, Run, all_cpus, half_memory};
 use super::fail::Fail;
 use super::follow::{self, Followed};
+use super::peers::say_distrusted;
 use super::say::{count, say};
 use super::{data, input, join, program};
 use crate::peer::{Submission, Terms};
@@ -72,6 +73,7 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
     let job = peer.submit(work).await.map_err(|e| Fail::of(&e, e.hint()))?;
     let fields = json!({ "job": job.id.to_string(), "name": program.name, "chunks": chunks, "bytes": bytes });
     say(global, format!("essaim: {what}"), "submitted", fields);
+    say_distrusted(global, &job);
     let fold = folds.then_some(program.compiled);
     let followed = Followed { job, fold, lends: cpus > 0, began };
     if run.detach {

@@ -229,12 +229,7 @@ impl Handle {
     ///
     /// # Errors
     /// The file's; inside, why it does not come.
-    pub async fn fetch_to(
-        &self,
-        from: NodeId,
-        blob: BlobRef,
-        file: Arc<File>,
-    ) -> io::Result<Result<(), FetchError>> {
+    pub async fn fetch_to(&self, from: NodeId, blob: BlobRef, file: Arc<File>) -> io::Result<Result<(), FetchError>> {
         self.fetcher.fetch_to(from, blob, file).await
     }
 

@@ -234,7 +234,8 @@ impl Table {
         }
         let name = self.manifest.pages[number];
         let bytes = self.source.fetch(name).await?;
-        let page: Page = decode(&bytes, Page::MAX_BYTES).map_err(|e| Lack::Missing(format!("the job's table is spoilt: {e}")))?;
+        let page: Page =
+            decode(&bytes, Page::MAX_BYTES).map_err(|e| Lack::Missing(format!("the job's table is spoilt: {e}")))?;
         let page = Arc::new(page);
         *kept = Some((number, Arc::clone(&page)));
         Ok(page)

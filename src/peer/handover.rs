@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 use super::source::{Source, rank};
 use super::wire::{BUNDLED, Bundle, Collected, Direct, KEPT};
-use crate::net;
 use crate::blob::Blob;
+use crate::net;
 use crate::store::{Blobs, Inputs, Output, Outputs, Partial};
 
 /// Peers that are given each blob, where there are as many. When three of ten vanish together, one blob in 120 would be

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::feed::Feed;
 use super::handover::{Answer, Handed};
 use super::provisions::Provisions;
+use super::repute::Shown;
 use super::source::Holders;
 use super::wire::{ANNOUNCEMENT_BYTES, Announcement, Place};
 use super::{End, Progress, Traffic, since_1970};
@@ -63,6 +64,8 @@ pub struct Own {
     /// Whether it was opened before, by this node or another.
     pub again: bool,
     pub provisions: Provisions,
+    /// Nodes that were found lying before.
+    pub distrusted: Vec<NodeId>,
     pub inputs: Arc<Inputs>,
     pub outputs: Arc<Outputs>,
     pub notices: mpsc::Sender<Notice>,
@@ -91,6 +94,9 @@ pub struct AuthorSide {
     pub collecting: Arc<Semaphore>,
     pub sealed: u32,
     pub by: BTreeMap<NodeId, u32>,
+    pub distrusted: Vec<NodeId>,
+    /// What it shows of those who run it.
+    pub shown: Shown,
     /// What went wrong at this node.
     pub trouble: Option<String>,
 }
@@ -109,6 +115,8 @@ impl AuthorSide {
             seq: since_1970().as_micros() as u64,
             sealed: own.outputs.by().values().sum(),
             by: own.outputs.by(),
+            distrusted: own.distrusted,
+            shown: Shown::default(),
             outputs: own.outputs,
             notices: own.notices,
             progress: own.progress,

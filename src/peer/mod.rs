@@ -14,6 +14,7 @@ mod job;
 mod power;
 mod provisions;
 mod reports;
+mod repute;
 mod source;
 pub mod wire;
 
@@ -22,6 +23,7 @@ pub use handover::Handed;
 pub use hours::{HourRange, Hours, HoursError};
 pub use provisions::{mounted, spec};
 pub use reports::note;
+pub use repute::{Known, forgive, known};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -200,6 +202,8 @@ pub struct Job {
     pub manifest: Arc<Manifest>,
     /// The files that its program may read.
     data: Arc<[DataFile]>,
+    /// How many nodes are not trusted with it, for their results were wrong before.
+    pub distrusted: usize,
     /// Its outputs, as they are sealed.
     pub outputs: Arc<Outputs>,
     /// What the person should hear of, [`Notice::Sealed`] excepted; the newest are dropped when nobody listens.
@@ -341,6 +345,7 @@ impl Peer {
             terms: config.terms,
             said: saying,
             status,
+            store: Arc::clone(config.home.store()),
         })?;
         let hive = tokio::spawn(hive.run(events, incoming));
         Ok(Peer { net, home: config.home, blobs, commands, status: watching, said, hive })
@@ -444,7 +449,10 @@ impl Peer {
         let (progress, watching) = watch::channel(Progress { sealed, chunks, ..Progress::default() });
         let (ended, ending) = oneshot::channel();
         let manifest = Arc::new(row.manifest.body.clone());
+        let distrusted = repute::distrusted(&self.home)?;
+        let how_many = distrusted.len();
         let own = job::Own {
+            distrusted,
             manifest: row.manifest,
             key,
             term: row.term,
@@ -457,7 +465,8 @@ impl Peer {
             ended,
         };
         self.commands.send(hive::Command::Open(Box::new(own))).await.map_err(|_| SubmitError::Gone)?;
-        Ok(Job { id, manifest, data, outputs, notices: heard, progress: watching, ended: ending })
+        let distrusted = how_many;
+        Ok(Job { id, manifest, data, distrusted, outputs, notices: heard, progress: watching, ended: ending })
     }
 
     /// Leaves a job of one's own: it stands on the disk, and may be attached again. Before, what it takes and what has

@@ -113,7 +113,8 @@ impl Source {
     pub async fn fetch(&self, name: BlobRef) -> Result<Bytes, Lack> {
         let (blob, _held) = self.find(name).await?;
         let read = tokio::task::spawn_blocking(move || blob.read(0, name.len as usize)).await;
-        read.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|e| Lack::Missing(format!("cannot read it: {e}")))
+        read.unwrap_or_else(|error| Err(io::Error::other(error)))
+            .map_err(|e| Lack::Missing(format!("cannot read it: {e}")))
     }
 
     /// The blob that `name` names: in memory up to 1 MiB, else in a file, whose bytes were those when they were looked at,
@@ -172,7 +173,9 @@ impl Source {
     /// What stood in the way, in words: nothing has come for long, or it cannot be kept.
     pub async fn download(&self, name: BlobRef) -> Result<(Arc<Partial>, Blob), Lack> {
         let blobs = Arc::clone(&self.blobs);
-        let opened = tokio::task::spawn_blocking(move || blobs.cache().open(name)).await.map_err(|e| Lack::Missing(e.to_string()))?;
+        let opened = tokio::task::spawn_blocking(move || blobs.cache().open(name))
+            .await
+            .map_err(|e| Lack::Missing(e.to_string()))?;
         let partial = opened.map_err(Lack::Disk)?;
         let (sender, sources) = mpsc::channel(SOURCES);
         let download = self.net.download(name, Arc::clone(&partial) as Arc<dyn Pieces>, sources);

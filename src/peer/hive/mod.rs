@@ -31,7 +31,7 @@ use crate::peer::reports::{Done, Reporter};
 use crate::peer::source::{Holders, Lack};
 use crate::peer::wire::{ANNOUNCEMENT_BYTES, Announcement, Direct};
 use crate::peer::{JobStatus, Status, since_1970};
-use crate::store::{Blobs, Done as Kept};
+use crate::store::{Blobs, Done as Kept, Store};
 use announce::AWAY;
 use jobs::LEAST_KEPT;
 
@@ -42,6 +42,8 @@ const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
 const SEEK_EVERY: Duration = Duration::from_secs(15);
 /// How often watchers are told how things go.
 const TELL_EVERY: Duration = Duration::from_millis(100);
+/// How often what was seen of those who run our jobs is written down, beside at their ends.
+const REMEMBER_EVERY: Duration = Duration::from_secs(30);
 /// Outputs of others that are being copied here at once.
 const COPYING: usize = 8;
 /// How long a node that leaves waits for its running chunks and their receipts.
@@ -84,6 +86,7 @@ pub struct Parts {
     pub terms: Terms,
     pub said: watch::Receiver<Said>,
     pub status: watch::Sender<Status>,
+    pub store: Arc<Store>,
 }
 
 pub struct Hive {
@@ -98,6 +101,7 @@ pub struct Hive {
     /// How many cores are lent at this moment.
     lent: watch::Receiver<Lent>,
     status: watch::Sender<Status>,
+    store: Arc<Store>,
     began: Instant,
     incarnation: u64,
     jobs: BTreeMap<JobId, JobState>,
@@ -133,7 +137,7 @@ pub struct Hive {
 
 impl Hive {
     pub fn new(parts: Parts) -> Result<Hive, EngineError> {
-        let Parts { net, keypair, blobs, sandbox, terms, said, status } = parts;
+        let Parts { net, keypair, blobs, sandbox, terms, said, status, store } = parts;
         let (cpus, memory_bytes) = (terms.cpus, terms.memory_bytes);
         let engine_tag = essaim_worker::tag();
         let (reporter, reports, disk) = Reporter::new(Arc::clone(&blobs));
@@ -162,6 +166,7 @@ impl Hive {
             memory_bytes,
             lent,
             status,
+            store,
             began: Instant::now(),
             incarnation,
             jobs: BTreeMap::new(),
@@ -197,6 +202,7 @@ impl Hive {
             ticker
         };
         let (mut announce, mut seek, mut tell) = (ticker(ANNOUNCE_EVERY), ticker(SEEK_EVERY), ticker(TELL_EVERY));
+        let mut remember = ticker(REMEMBER_EVERY);
         let mut leave_by = None;
         let mut reports = Vec::new();
         loop {
@@ -235,6 +241,7 @@ impl Hive {
                 _ = announce.tick() => self.announce_all().await,
                 _ = seek.tick() => self.seek(),
                 _ = tell.tick() => self.tell(),
+                _ = remember.tick() => self.remember().await,
                 () = sleep_until(wake) => {}
             }
             let now = self.now();
@@ -485,7 +492,8 @@ impl Hive {
         });
         let jobs = jobs.collect();
         let (chunks_run, chunks_failed) = (self.chunks_run, self.chunks_failed);
-        let trouble = self.disk.borrow().clone().or_else(|| self.input_trouble.clone()).or_else(|| self.trouble.clone());
+        let trouble =
+            self.disk.borrow().clone().or_else(|| self.input_trouble.clone()).or_else(|| self.trouble.clone());
         let (cpus, Lent { cores: lent, why }) = (self.cpus, *self.lent.borrow());
         self.status.send_replace(Status { cpus, lent, why, connected, jobs, chunks_run, chunks_failed, trouble });
     }

@@ -97,7 +97,10 @@ impl Hive {
                 }
             }
             Output::Notice(notice) => {
-                if let Some(author) = &state.author {
+                if let Some(author) = &mut state.author {
+                    if let Notice::Banned { peer } = &notice {
+                        author.shown.banned(*peer);
+                    }
                     // Bounded: a person who does not listen misses the newest.
                     let _ = author.notices.try_send(notice);
                 }

@@ -167,7 +167,13 @@ fn collect(outputs: &Arc<Outputs>) -> Vec<u32> {
         let chunks: Vec<u32> = chunks.by_ref().take(batch as usize).filter(|chunk| !sealed.contains(*chunk)).collect();
         for chunk in &chunks {
             let worker = NodeId([*chunk as u8 % 3; 32]);
-            outputs.put(Output { slot: *chunk, chunk: *chunk, worker, bytes: content(*chunk).into(), turn: None });
+            outputs.put(Output {
+                slot: *chunk,
+                chunk: *chunk,
+                worker,
+                bytes: crate::blob::Blob::Memory(content(*chunk).into()),
+                turn: None,
+            });
         }
         let mut waiting = chunks.len();
         while waiting > 0 {

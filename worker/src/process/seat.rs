@@ -217,7 +217,9 @@ fn hear(shared: &Shared, seat: usize, process: &mut Process, reports: Vec<Report
             let so_far = process.parts.filter(|_| begins > 0);
             let (of, has, whole) = so_far.unwrap_or((ticket, 0, len));
             let has = has + bytes.len() as u64;
-            let fits = (of, begins.saturating_add(bytes.len() as u64), len) == (ticket, has, whole) && has < whole && whole <= most;
+            let fits = (of, begins.saturating_add(bytes.len() as u64), len) == (ticket, has, whole)
+                && has < whole
+                && whole <= most;
             if !fits || bytes.is_empty() {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a part that does not fit"));
             }
