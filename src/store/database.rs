@@ -7,7 +7,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use essaim_jobs::{JobId, NodeId, WireError, decode, encode};
-use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{
+    Builder, Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
 use serde::{Deserialize, Serialize};
 
 use super::saved::Row;

@@ -13,4 +13,6 @@ mod finding;
 mod full;
 mod jobs;
 mod later;
+#[cfg(target_os = "linux")]
+mod memory;
 mod uses;

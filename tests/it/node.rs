@@ -91,6 +91,11 @@ impl Worker {
         Worker { child, peer: text(&joined["peer"]), address: text(&joined["addresses"][0]), events }
     }
 
+    /// Its own process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The processes that run its chunks, and their states as the system has them: `T` is stopped.
     pub fn sandboxes(&self) -> Vec<(String, char)> {
         let mut found = Vec::new();
