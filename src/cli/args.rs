@@ -191,6 +191,9 @@ pub struct Attach {
 }
 
 /// List the peers that lend their cores, found through the DHT.
+///
+/// Peers that were banned from a job of this home for wrong results (see `essaim run --copies`) are not trusted with its
+/// jobs for thirty days; they are named, too.
 #[derive(Debug, Args)]
 pub struct Peers {
     /// How long to look
