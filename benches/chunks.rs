@@ -104,7 +104,7 @@ impl Under {
 
     /// Microseconds a chunk: by the wall, and on the processor, here and in the sandbox.
     fn run(&self) -> (f64, f64) {
-        let chunks = (0..CHUNKS).map(|chunk| Chunk { ticket: u64::from(chunk), chunk, input: Bytes::new() });
+        let chunks = (0..CHUNKS).map(|chunk| Chunk { ticket: u64::from(chunk), chunk, input: Bytes::new().into() });
         let (began, before) = (Instant::now(), self.cpu_seconds());
         self.workers.submit(Request::Run { job: 1, role: Role::Map, chunks: chunks.collect() });
         let mut left = CHUNKS as usize;
@@ -153,7 +153,7 @@ impl Endless {
     /// Milliseconds from the limit until it is known that the chunk was ended; a new process has to be started first.
     fn late_by(&self) -> f64 {
         let began = Instant::now();
-        let chunks = vec![Chunk { ticket: 1, chunk: 0, input: Bytes::new() }];
+        let chunks = vec![Chunk { ticket: 1, chunk: 0, input: Bytes::new().into() }];
         self.workers.submit(Request::Run { job: 1, role: Role::Map, chunks });
         let report = self.ended.recv().unwrap();
         assert!(matches!(report, Report::Failed { failure: Failure::TimedOut { .. }, .. }), "{report:?}");

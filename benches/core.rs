@@ -125,6 +125,7 @@ impl Bench {
             incarnation: 1,
             retries: 1,
             resume: Resume::default(),
+            distrusted: Vec::new(),
             tuning: Tuning::default(),
         };
         let (author, worker) = (Member::new(config(0), Duration::ZERO), Member::new(config(1), Duration::ZERO));

@@ -112,7 +112,7 @@ impl Under {
     /// Seconds for so many chunks of a kernel, all of which must come to `expected`.
     fn run(&self, (name, size, _): &Kernel, chunks: usize, expected: u64) -> f64 {
         let input = Bytes::from(format!("{name} {size}"));
-        let chunk = |ticket| Chunk { ticket: ticket as u64, chunk: 0, input: input.clone() };
+        let chunk = |ticket| Chunk { ticket: ticket as u64, chunk: 0, input: input.clone().into() };
         timed(|| {
             let chunks = (0..chunks).map(chunk).collect::<Vec<_>>();
             let mut left = chunks.len();

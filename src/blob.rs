@@ -10,6 +10,9 @@ use bytes::Bytes;
 use coordinator_free::pieces::Layout;
 use essaim_jobs::{BlobId, BlobRef, IntervalSet};
 
+/// Bytes that are read at once where all of a blob is read.
+pub const PIECE: usize = 256 << 10;
+
 /// Bytes in memory, or a stretch of a file that is read only when they are needed.
 #[derive(Clone, Debug)]
 pub enum Blob {
@@ -42,16 +45,24 @@ impl Blob {
         self.len() == 0
     }
 
-    /// The name of its bytes. Reads them all.
+    /// The name of its bytes. Reads them all, a piece at a time: call it where blocking is allowed.
     ///
     /// # Errors
-    /// As of [`Blob::read`].
+    /// As [`Blob::read`].
     pub fn name(&self) -> io::Result<BlobRef> {
         let mut hasher = blake3::Hasher::new();
         while hasher.count() < self.len() {
-            hasher.update(&self.read(hasher.count(), NAMED_AT_ONCE)?);
+            hasher.update(&self.read(hasher.count(), PIECE)?);
         }
         Ok(BlobRef { id: BlobId(*hasher.finalize().as_bytes()), len: self.len() })
+    }
+
+    /// Whether it is what `name` stands for. Reads it as [`Blob::name`] does.
+    ///
+    /// # Errors
+    /// As [`Blob::read`].
+    pub fn is(&self, name: &BlobRef) -> io::Result<bool> {
+        Ok(self.len() == name.len && self.name()? == *name)
     }
 
     /// The `len` bytes from `at` on, fewer where the blob ends earlier. Reads the file, where it is one: call
@@ -73,9 +84,6 @@ impl Blob {
         }
     }
 }
-
-/// Bytes of a blob that are in memory while it is named.
-const NAMED_AT_ONCE: usize = 1 << 20;
 
 /// Bytes of a leaf of the hash tree by which pieces are verified: BLAKE3's own tree, cut off where it is 16 chunks
 /// wide, as bao-tree calls it with a block size of 4. Its inner nodes are 0.4 % of the blob.

@@ -33,6 +33,9 @@ pub struct Config {
     pub retries: u32,
     /// What is left of this node's earlier life in this job, from its disk.
     pub resume: Resume,
+    /// At the author: nodes that were found lying in other jobs, and are banned in this one from its start; those beyond
+    /// [`DISTRUSTED`](crate::message::DISTRUSTED) are not.
+    pub distrusted: Vec<NodeId>,
     /// The constants.
     pub tuning: Tuning,
 }

@@ -94,6 +94,7 @@ impl Member {
             strangers: BTreeSet::new(),
             config,
         };
+        member.ban_known();
         if member.author.is_some() {
             let sealed = std::mem::take(&mut member.config.resume.sealed);
             if !member.config.resume.again {
@@ -225,6 +226,13 @@ impl Member {
             kept: kept.iter().sum::<usize>() as u64,
             members,
         }
+    }
+
+    /// At the author: how often each node was with those who agreed, and how often it was outvoted; since this member was
+    /// made, and of those that were asked with others.
+    pub fn votes(&self) -> impl Iterator<Item = (NodeId, u32, u32)> {
+        let standing = self.author.iter().flat_map(|author| &author.standing);
+        standing.map(|(node, (agreed, outvoted))| (*node, *agreed, *outvoted))
     }
 
     /// The slots known to be sealed, for checkers.

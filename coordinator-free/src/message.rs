@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Members of one group that a node keeps in its ledger; more are not let in.
 pub const MEMBERS: usize = 256;
+/// Members that an author may ban from the start: its word on each goes to every other.
+pub const DISTRUSTED: usize = 64;
 /// Members of other groups that one message names.
 pub const CONTACTS: usize = 16;
 /// Bytes of one encoded [`Message`], sent directly or gossiped.

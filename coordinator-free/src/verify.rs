@@ -11,7 +11,7 @@ use essaim_jobs::{IntervalSet, NodeId, Signed};
 use crate::io::{Notice, Output};
 use crate::ledger::Rejection;
 use crate::member::Member;
-use crate::message::{Ban, Load, Message};
+use crate::message::{Ban, DISTRUSTED, Load, Message};
 use crate::sets;
 use crate::tally::Verdict;
 
@@ -214,16 +214,34 @@ impl Member {
         bad.into_iter().for_each(|node| self.ban(node));
     }
 
+    /// Those that were found lying before are banned from the start.
+    pub(crate) fn ban_known(&mut self) {
+        let known = std::mem::take(&mut self.config.distrusted);
+        let me = self.config.me;
+        for node in known.into_iter().filter(|node| *node != me).take(DISTRUSTED) {
+            self.say_banned(node);
+        }
+    }
+
+    /// Whether that is news; it is told to everyone then.
+    fn say_banned(&mut self, node: NodeId) -> bool {
+        let Some(author) = &self.author else { return false };
+        let ban = Signed::sign(Ban { job: self.config.job, node }, &author.key);
+        let is_news = self.ledger.merge_ban(&ban) == Ok(true);
+        if is_news {
+            self.out.push_back(Output::Gossip(Message::Ban(ban)));
+        }
+        is_news
+    }
+
     /// What `node` says and holds counts no more, here and at everyone else.
     fn ban(&mut self, node: NodeId) {
-        let Some(author) = &mut self.author else { return };
-        let ban = Signed::sign(Ban { job: self.config.job, node }, &author.key);
-        let copies = author.copies();
-        if self.ledger.merge_ban(&ban) != Ok(true) {
+        if !self.say_banned(node) {
             return;
         }
         self.out.push_back(Output::Notice(Notice::Banned { peer: node }));
-        self.out.push_back(Output::Gossip(Message::Ban(ban)));
+        let Some(author) = &mut self.author else { return };
+        let copies = author.copies();
         let mut verdicts: Vec<(u32, Verdict)> = Vec::new();
         for (chunk, tally) in &mut author.tallies {
             if tally.silence(&node) {

@@ -69,6 +69,7 @@ impl Swarm {
             incarnation: 1_000,
             retries: 1,
             resume,
+            distrusted: Vec::new(),
             tuning: Tuning { author_silence: Duration::from_secs(3_600), ..Tuning::default() },
         };
         let me = node(number);

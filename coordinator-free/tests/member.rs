@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coordinator_free::ledger::Ledger;
-use coordinator_free::message::{Ban, Close, MESSAGE_BYTES, Record, Seal};
+use coordinator_free::message::{Ban, Close, DISTRUSTED, MESSAGE_BYTES, Record, Seal};
 use coordinator_free::{Config, Input, Load, Member, Message, Notice, Output, Reason, Resume, Tuning};
 use essaim_jobs::{
     AuthorId, FailureNote, IntervalSet, JobId, Keypair, Leaf, NodeId, Receipt, Results, Rows, Signed, decode, encode,
@@ -46,6 +46,7 @@ fn config(number: u8, threads: u16, rows: Rows) -> Config {
         incarnation: 1_000,
         retries: 1,
         resume: Resume::default(),
+        distrusted: Vec::new(),
         tuning: Tuning::default(),
     }
 }
@@ -352,6 +353,49 @@ fn a_third_settles_what_two_disagree_on() {
     let told = Notice::Outvoted { chunk: 0, workers: vec![node(1)] };
     assert!(outputs.iter().any(|output| matches!(output, Output::Notice(notice) if *notice == told)), "{outputs:?}");
     assert!(outputs.iter().any(|output| matches!(output, Output::Ended { reason: Reason::Done, .. })));
+}
+
+#[test]
+fn who_was_found_lying_before_is_given_nothing_and_has_no_voice() {
+    let liars = vec![node(1), node(0)];
+    let mut author = Member::new(Config { distrusted: liars, ..config(0, 0, ROWS) }, Duration::ZERO);
+    let told = |output: &Output| matches!(output, Output::Gossip(Message::Ban(ban)) if ban.body.node == node(1));
+    let outputs = drain(&mut author);
+    assert_eq!(outputs.iter().filter(|output| told(output)).count(), 1, "everyone is told");
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Notice(_))), "the person knows");
+    assert_eq!(author.ledger().bans().len(), 1, "an author does not ban itself");
+
+    let slots = set(&[(0, 5)]);
+    for message in [split(5), results(1, &slots, right)] {
+        let rejected = author.view().rejected;
+        let outputs = say(&mut author, MS, 1, message);
+        assert_eq!(granted(&outputs), None);
+        assert!(!outputs.iter().any(|output| matches!(output, Output::Collect { .. })), "its word is worth nothing");
+        assert_eq!(author.view().rejected, rejected + 1);
+    }
+    assert!(granted(&say(&mut author, 2 * MS, 2, split(6))).is_some(), "others are given what there is");
+
+    // Whoever comes later hears of it, too, and gives it nothing.
+    let digest = Message::Digest { term: 0, sealed: 0, banned: 0, records: Vec::new() };
+    let answers = say(&mut author, 3 * MS, 3, digest);
+    let is_ledger = |output: &Output| matches!(output, Output::Send { message: Message::Ledger { bans, .. }, .. } if bans.len() == 1);
+    let Some(Output::Send { message, .. }) = answers.into_iter().find(is_ledger) else { panic!("nothing of it") };
+    let mut other = member(3, 1, ROWS);
+    say(&mut other, MS, 0, message);
+    assert_eq!(granted(&say(&mut other, 2 * MS, 1, split(7))), None);
+    assert_eq!(other.view().rejected, 1);
+}
+
+#[test]
+fn so_many_may_be_banned_from_the_start_and_no_more() {
+    let key = |n: u16| {
+        let mut seed = [7; 32];
+        seed[..2].copy_from_slice(&n.to_le_bytes());
+        NodeId(Keypair::from_seed(&seed).public())
+    };
+    let distrusted = (0..1_000).map(key).collect();
+    let author = Member::new(Config { distrusted, ..config(0, 0, ROWS) }, Duration::ZERO);
+    assert_eq!(author.ledger().bans().len(), DISTRUSTED);
 }
 
 #[test]

@@ -37,6 +37,7 @@ fn member(number: u8) -> Member {
         incarnation: 1_000,
         retries: 1,
         resume: Resume::default(),
+        distrusted: Vec::new(),
         tuning: Tuning::default(),
     };
     Member::new(config, Duration::ZERO)

@@ -200,11 +200,18 @@ pub struct Cancel {
 }
 
 /// List the peers that lend their cores, found through the DHT.
+///
+/// Peers that were banned from a job of this home for wrong results (see `essaim run --copies`) are not trusted with its
+/// jobs for thirty days; they are named, too.
 #[derive(Debug, Args)]
 pub struct Peers {
     /// How long to look
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     pub within: Duration,
+
+    /// Trust a peer again whose results were wrong, by its name or how that begins; list nothing
+    #[arg(long, value_name = "PEER")]
+    pub forgive: Option<String>,
 }
 
 /// Run a program over the swarm, and get its output.

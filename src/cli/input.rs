@@ -7,8 +7,8 @@ use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
-use essaim_jobs::bounds;
 use essaim_jobs::split::{self, LineCutter, SplitError};
+use essaim_jobs::{BlobRef, bounds};
 
 use super::Fail;
 use super::args::{Global, Run};
@@ -153,10 +153,16 @@ impl Cut<'_> {
             let shown = Path::new(name).display().to_string();
             let len = file.metadata().map_err(broken(name))?.len();
             split::check_file(&shown, len, MOST).map_err(|e| fail(&e))?;
-            let mut content = Vec::with_capacity(len as usize);
-            (&*file).take(MOST + 1).read_to_end(&mut content).map_err(broken(name))?;
-            split::check_file(&shown, content.len() as u64, MOST).map_err(|e| fail(&e))?;
-            self.stretch(&content, number, 0)?;
+            let mut content = Vec::new();
+            (&*file).take(bounds::INLINE_INPUT as u64 + 1).read_to_end(&mut content).map_err(broken(name))?;
+            if content.len() <= bounds::INLINE_INPUT {
+                self.inline(&content)?;
+                continue;
+            }
+            let rest = (&*file).take(MOST + 1 - content.len() as u64);
+            let blob = BlobRef::of_reader(content.as_slice().chain(rest)).map_err(broken(name))?;
+            split::check_file(&shown, blob.len, MOST).map_err(|e| fail(&e))?;
+            self.draft.push_blob(blob, number, 0).map_err(|error| full(self.home, &error))?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! `essaim jobs`, `attach`, `results` and `cancel`: what an author does with jobs that stand on the disk.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::args::{Attach, Cancel, Global, all_cpus, half_memory};
 use super::fail::Fail;
 use super::follow::{self, Followed};
+use super::peers::say_distrusted;
 use super::present::{Fold, Unwritten, present};
 use super::say::{count, say};
 use super::{join, owner, sandbox};
@@ -115,6 +116,7 @@ pub async fn attach(global: &Global, attach: &Attach) -> Result<(), Fail> {
     let words =
         format!("essaim: {}: {here} of {} here", manifest.name.as_str(), count(manifest.chunks.into(), "chunk"));
     say(global, words, "attached", describe(job.id, manifest, here as u32));
+    say_distrusted(global, &job);
     let followed = Followed { job, fold, lends: cpus > 0, began };
     follow::to_the_end(global, peer, wishes, followed).await
 }
@@ -245,7 +247,11 @@ fn folding(saved: &Saved) -> Result<Option<Program>, Fail> {
     let mode = Mode { metered: false, strict: saved.row().manifest.body.strict };
     let config = EngineConfig { threads: 1, mode, ..EngineConfig::default() };
     let engine = Engine::new(config).map_err(|e| Fail::of(&e, e.hint()))?;
-    let bytes = saved.program().map_err(|e| Fail::new(format!("the job's program is gone: {e}"), "cancel the job"))?;
+    let read = saved.program().and_then(|mut file| {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let bytes = read.map_err(|e| Fail::new(format!("the job's program is gone: {e}"), "cancel the job"))?;
     engine.load(&bytes).map(Some).map_err(|e| Fail::of(&e, e.hint()))
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::args::{Global, Run, all_cpus, half_memory};
 use super::fail::Fail;
 use super::follow::{self, Followed};
+use super::peers::say_distrusted;
 use super::say::{count, say};
 use super::{data, input, join, program};
 use crate::peer::{Submission, Terms};
@@ -81,6 +82,7 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         );
         say(global, words, "reused", json!({ "reused": job.reused, "chunks": chunks }));
     }
+    say_distrusted(global, &job);
     let fold = folds.then_some(program.compiled);
     let followed = Followed { job, fold, lends: cpus > 0, began };
     if run.detach {

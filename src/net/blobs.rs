@@ -2,7 +2,9 @@
 //! that are wanted (u64, big-endian). The answer: its length (u64, big-endian; all ones for "not there"), and
 //! the bytes. The asker verifies them against the name before anybody sees them.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -104,9 +106,53 @@ impl Fetcher {
         };
         if right { Ok(bytes) } else { Err(FetchError::Wrong(from)) }
     }
+
+    /// As [`Fetcher::fetch`], into a file, from its beginning: a piece at a time is in memory. What was wrong is there, too.
+    pub(super) async fn fetch_to(
+        &self,
+        from: NodeId,
+        blob: BlobRef,
+        file: Arc<File>,
+    ) -> io::Result<Result<(), FetchError>> {
+        let wrong = |error| Ok(Err(error));
+        let gone = |reason| FetchError::Gone { node: from, reason };
+        // Never closed.
+        let _slot = self.slots.acquire().await.map_err(io::Error::other)?;
+        let mut stream = match self.client.open(addr::peer_id(from), Kind::Blob).await {
+            Ok(stream) => stream,
+            Err(OpenError::TimedOut) => return wrong(FetchError::TimedOut(from)),
+            Err(error) => return wrong(gone(error.to_string())),
+        };
+        let of_stream = |error: io::Error| match error.kind() {
+            io::ErrorKind::TimedOut => FetchError::TimedOut(from),
+            _ => gone(error.to_string()),
+        };
+        match question(&mut stream, blob).await {
+            Ok(true) => {}
+            Ok(false) => return wrong(FetchError::NotThere(from)),
+            Err(error) => return wrong(of_stream(error)),
+        }
+        let mut hasher = blake3::Hasher::new();
+        while hasher.count() < blob.len {
+            let left = blob.len - hasher.count();
+            let mut piece = vec![0; left.min(limits::PIECE as u64) as usize];
+            if let Err(error) = steady_exact(&mut stream, &mut piece).await {
+                return wrong(of_stream(error));
+            }
+            let file = Arc::clone(&file);
+            let written = spawn_blocking(move || {
+                file.write_all_at(&piece, hasher.count())?;
+                hasher.update(&piece);
+                Ok::<_, io::Error>(hasher)
+            });
+            hasher = written.await.map_err(io::Error::other)??;
+        }
+        Ok(if *hasher.finalize().as_bytes() == blob.id.0 { Ok(()) } else { Err(FetchError::Wrong(from)) })
+    }
 }
 
-async fn ask(stream: &mut Stream, blob: BlobRef) -> io::Result<Option<Vec<u8>>> {
+/// Asks for a blob; whether it comes, with the length that it should have.
+async fn question(stream: &mut Stream, blob: BlobRef) -> io::Result<bool> {
     let mut question = [0; 40];
     question[..32].copy_from_slice(&blob.id.0);
     question[32..].copy_from_slice(&blob.len.to_be_bytes());
@@ -117,11 +163,21 @@ async fn ask(stream: &mut Stream, blob: BlobRef) -> io::Result<Option<Vec<u8>>> 
     .await?;
     let mut len = [0; 8];
     steady(stream.read_exact(&mut len)).await?;
-    if u64::from_be_bytes(len) != blob.len {
+    Ok(u64::from_be_bytes(len) == blob.len)
+}
+
+async fn ask(stream: &mut Stream, blob: BlobRef) -> io::Result<Option<Vec<u8>>> {
+    if !question(stream, blob).await? {
         return Ok(None);
     }
     // Its length is bounded by what may be fetched at all, and by the room taken for it.
     let mut bytes = vec![0; blob.len as usize];
+    steady_exact(stream, &mut bytes).await?;
+    Ok(Some(bytes))
+}
+
+/// Fills `bytes`, however long that takes, as long as something comes now and then.
+async fn steady_exact(stream: &mut Stream, bytes: &mut [u8]) -> io::Result<()> {
     let mut got = 0;
     while got < bytes.len() {
         match steady(stream.read(&mut bytes[got..])).await? {
@@ -129,7 +185,7 @@ async fn ask(stream: &mut Stream, blob: BlobRef) -> io::Result<Option<Vec<u8>>> 
             n => got += n,
         }
     }
-    Ok(Some(bytes))
+    Ok(())
 }
 
 /// Answers the question on `stream` when it has a turn among its peer's and one among everybody's.

@@ -80,8 +80,9 @@ pub(super) const SERVES_PER_PEER: usize = 16;
 pub(super) const STREAMS_PER_PEER: usize = 2 * FETCHES + 32;
 /// Blobs that are fetched at once.
 pub(super) const FETCHES: usize = 64;
-/// KiB of blobs that are being fetched at once: two of the largest.
-pub(super) const FETCH_KIB: usize = 512 << 10;
+/// KiB of blobs that are being fetched into memory at once: one of the largest. Almost all that are larger than 1 MiB go
+/// to files instead.
+pub(super) const FETCH_KIB: usize = 256 << 10;
 /// Bytes that are read from disk and written to the network in one piece.
 pub(super) const PIECE: usize = 256 << 10;
 

@@ -29,6 +29,8 @@ mod upload;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -222,6 +224,15 @@ impl Handle {
     /// [`FetchError`].
     pub async fn fetch(&self, from: NodeId, blob: BlobRef) -> Result<Bytes, FetchError> {
         self.fetcher.fetch(from, blob).await
+    }
+
+    /// As [`Handle::fetch`], into `file`, from its beginning, without having all of it in memory. Where it fails, anything
+    /// may stand there.
+    ///
+    /// # Errors
+    /// The file's; inside, why it does not come.
+    pub async fn fetch_to(&self, from: NodeId, blob: BlobRef, file: Arc<File>) -> io::Result<Result<(), FetchError>> {
+        self.fetcher.fetch_to(from, blob, file).await
     }
 
     /// Fetches a blob in pieces, from all of `sources` at once and from whoever else opens a session about it, and

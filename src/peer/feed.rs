@@ -1,23 +1,61 @@
 //! Brings each slot that is to be run its input, and hands both to the pool.
 //!
 //! One task a job. Inputs that are named by hash are fetched a few at a time ahead of the pool; those that stand
-//! in the chunk table go straight through, in batches.
+//! in the chunk table go straight through, in batches. Large inputs go to the pool as files; what the others take in
+//! memory until they have been run, and what the files take on the disk, is bounded for all jobs together ([`Room`]).
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use essaim_jobs::{ChunkInput, Manifest, Page, Rows, bounds, decode};
-use essaim_worker::{Chunk, Request, Role, Workers};
+use essaim_jobs::{BlobRef, ChunkInput, Manifest, Page, Rows, bounds, decode};
+use essaim_worker::{Chunk, Input, Request, Role, Stretch, Workers};
 use futures::{StreamExt, stream};
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
 
-use super::source::Source;
+use super::budget::{Budget, Permit};
+use super::source::{LARGE_BYTES, Lack, Source};
+use crate::blob::Blob;
 
 /// Inputs fetched at once for one job.
 const FETCHES: usize = 8;
 /// Chunks handed to the pool at once.
 const BATCH: usize = 256;
+/// Bytes of inputs that are in memory, being fetched, waiting or being run. The largest that go there have 1 MiB.
+const MEMORY_BYTES: u64 = 64 << 20;
+/// Inputs that are in files, being fetched, waiting or being run: each has up to two open.
+const FILES: usize = 256;
+
+/// What the inputs of all jobs may take before they have been run. A chunk that was handed to the pool has its end in any
+/// case, so whoever waits for room comes to it, in order.
+#[derive(Clone, Debug)]
+pub struct Room {
+    memory: Budget,
+    files: Arc<Semaphore>,
+    disk: Budget,
+}
+
+impl Room {
+    /// Where the blobs of others may have so many bytes of the disk, of which half is for inputs that are not to be removed.
+    #[must_use]
+    pub fn new(disk_bytes: u64) -> Room {
+        Room {
+            memory: Budget::new(MEMORY_BYTES),
+            files: Arc::new(Semaphore::new(FILES)),
+            disk: Budget::new(disk_bytes / 2),
+        }
+    }
+}
+
+/// Bytes, and the room that they take.
+struct Guarded(Bytes, #[allow(dead_code, reason = "to be dropped with the bytes")] Option<Permit>);
+
+impl AsRef<[u8]> for Guarded {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// The feeding end of one job.
 #[derive(Debug)]
 pub struct Feed {
@@ -34,10 +72,12 @@ pub struct Feeding {
     pub manifest: Arc<Manifest>,
     /// Where inputs come from.
     pub source: Source,
+    /// What they may take meanwhile.
+    pub room: Room,
     /// Where they go.
     pub pool: Arc<Workers>,
     /// Told of slots whose input cannot be had, and why.
-    pub lost: mpsc::Sender<(u32, u32, String)>,
+    pub lost: mpsc::Sender<(u32, u32, Lack)>,
     /// Batches that may be under way; the core's window bounds them.
     pub window: usize,
 }
@@ -88,15 +128,29 @@ impl Drop for Feed {
 
 async fn run(feeding: Feeding, incoming: mpsc::Receiver<Vec<u32>>, dropped: Arc<Mutex<HashSet<u32>>>) {
     let rows = feeding.manifest.rows();
-    let table =
-        Table { manifest: Arc::clone(&feeding.manifest), source: feeding.source.clone(), page: AsyncMutex::default() };
+    let table = Arc::new(Table {
+        manifest: Arc::clone(&feeding.manifest),
+        source: feeding.source.clone(),
+        room: feeding.room.clone(),
+        page: AsyncMutex::default(),
+    });
     let is_dropped = |slot: u32| dropped.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot);
     let slots = stream::unfold(incoming, |mut incoming| async { incoming.recv().await.map(|batch| (batch, incoming)) })
         .flat_map(stream::iter);
     let inputs = slots
-        .map(|slot| {
-            let table = &table;
-            async move { (slot, table.input(rows, slot).await) }
+        // Room is taken in the order in which it is given back: what is behind waits for what is before it.
+        .then(|slot| {
+            let table = Arc::clone(&table);
+            async move { (slot, table.place(rows, slot).await) }
+        })
+        .map(|(slot, place)| {
+            let table = Arc::clone(&table);
+            async move {
+                match place {
+                    Ok(place) => (slot, table.input(place).await),
+                    Err(lack) => (slot, Err(lack)),
+                }
+            }
         })
         .buffered(FETCHES)
         .ready_chunks(BATCH);
@@ -124,21 +178,54 @@ async fn run(feeding: Feeding, incoming: mpsc::Receiver<Vec<u32>>, dropped: Arc<
 struct Table {
     manifest: Arc<Manifest>,
     source: Source,
+    room: Room,
     page: AsyncMutex<Option<(usize, Arc<Page>)>>,
 }
 
+/// Where an input is, and the room that was taken for it.
+enum Place {
+    Inline(Bytes),
+    Memory(BlobRef, Option<Permit>),
+    File(BlobRef, [Option<Permit>; 2]),
+}
+
 impl Table {
-    async fn input(&self, rows: Rows, slot: u32) -> Result<Bytes, String> {
+    /// Waits for room.
+    async fn place(&self, rows: Rows, slot: u32) -> Result<Place, Lack> {
         let chunk = rows.chunk(slot) as usize;
         let page = self.page(chunk / bounds::PAGE_CHUNKS).await?;
         match page.0.get(chunk % bounds::PAGE_CHUNKS) {
-            Some(ChunkInput::Inline(bytes)) => Ok(bytes.clone()),
-            Some(ChunkInput::Blob(name)) if name.len <= bounds::BLOB_BYTES => self.source.fetch(*name).await,
-            _ => Err(format!("the job's table has no input for chunk {chunk}")),
+            Some(ChunkInput::Inline(bytes)) => Ok(Place::Inline(bytes.clone())),
+            Some(ChunkInput::Blob(name)) if name.len <= LARGE_BYTES => {
+                Ok(Place::Memory(*name, self.room.memory.take(name.len).await))
+            }
+            Some(ChunkInput::Blob(name)) if name.len <= bounds::BLOB_BYTES => {
+                let turn = Arc::clone(&self.room.files).acquire_owned().await.ok();
+                // What is this author's own does not go to the cache.
+                let own = self.source.blobs.find(&name.id).is_some();
+                let disk = if own { None } else { self.room.disk.take(name.len).await };
+                Ok(Place::File(*name, [turn, disk]))
+            }
+            _ => Err(Lack::Missing(format!("the job's table has no input for chunk {chunk}"))),
         }
     }
 
-    async fn page(&self, number: usize) -> Result<Arc<Page>, String> {
+    async fn input(&self, place: Place) -> Result<Input, Lack> {
+        match place {
+            Place::Inline(bytes) => Ok(bytes.into()),
+            Place::Memory(name, permit) => {
+                Ok(Bytes::from_owner(Guarded(self.source.fetch(name).await?, permit)).into())
+            }
+            Place::File(name, permits) => match self.source.find(name).await? {
+                (Blob::Memory(bytes), _) => Ok(bytes.into()),
+                (Blob::File { file, offset, len }, held) => {
+                    Ok(Input::File(Stretch::new(file, offset, len, Some(Arc::new((permits, held))))))
+                }
+            },
+        }
+    }
+
+    async fn page(&self, number: usize) -> Result<Arc<Page>, Lack> {
         let mut kept = self.page.lock().await;
         if let Some((at, page)) = &*kept
             && *at == number
@@ -147,7 +234,8 @@ impl Table {
         }
         let name = self.manifest.pages[number];
         let bytes = self.source.fetch(name).await?;
-        let page: Page = decode(&bytes, Page::MAX_BYTES).map_err(|e| format!("the job's table is spoilt: {e}"))?;
+        let page: Page =
+            decode(&bytes, Page::MAX_BYTES).map_err(|e| Lack::Missing(format!("the job's table is spoilt: {e}")))?;
         let page = Arc::new(page);
         *kept = Some((number, Arc::clone(&page)));
         Ok(page)

@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use essaim_jobs::{BlobRef, ChunkInput, IntervalSet, JobId, Manifest, NodeId, Page, bounds, decode, encode};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::source::{Source, rank};
 use super::wire::{BUNDLED, Bundle, Collected, Direct, KEPT};
+use crate::blob::Blob;
 use crate::net;
-use crate::store::{Blobs, Inputs, Output, Outputs};
+use crate::store::{Blobs, Inputs, Output, Outputs, Partial};
 
 /// Peers that are given each blob, where there are as many. When three of ten vanish together, one blob in 120 would be
 /// lost with three copies, with four none is.
@@ -200,11 +200,17 @@ pub async fn keep(source: Source, blobs: Vec<BlobRef>) -> (Vec<BlobRef>, Vec<u16
     let (mut kept, mut without) = (Vec::new(), Vec::new());
     for (place, name) in (0_u16..).zip(blobs) {
         let store = Arc::clone(&source.blobs);
-        let put = |bytes: Bytes| async move {
-            tokio::task::spawn_blocking(move || store.put(&bytes)).await.is_ok_and(|put| put.is_ok())
+        let put = |(blob, held): (Blob, Option<Arc<Partial>>)| async move {
+            let put = move || match &blob {
+                Blob::Memory(bytes) => store.put(bytes),
+                Blob::File { .. } => store.put_copy(&blob),
+            };
+            let kept = tokio::task::spawn_blocking(put).await.is_ok_and(|put| put.is_ok());
+            drop(held);
+            kept
         };
-        let is_kept = match source.fetch(name).await {
-            Ok(bytes) => put(bytes).await,
+        let is_kept = match source.find(name).await {
+            Ok(found) => put(found).await,
             Err(_) => false,
         };
         if is_kept {
@@ -227,7 +233,10 @@ pub async fn collect(source: &Source, list: BlobRef, outputs: Outputs) -> Result
     for name in bundles {
         let bundle = source.fetch_now(name).await?;
         let Bundle(bundle) = decode(&bundle, MOST).map_err(|e| e.to_string())?;
-        let of = |(chunk, worker, bytes)| Output { slot: chunk, chunk, worker, bytes, again: false, turn: None };
+        let of = |(chunk, worker, bytes)| {
+            let bytes = Blob::Memory(bytes);
+            Output { slot: chunk, chunk, worker, bytes, again: false, turn: None }
+        };
         let bundle: Vec<Output> = bundle.into_iter().map(of).collect();
         let outputs = Arc::clone(&outputs);
         let taken = tokio::task::spawn_blocking(move || outputs.take(&bundle)).await;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::feed::Feed;
 use super::handover::{Answer, Handed};
 use super::provisions::Provisions;
+use super::repute::Shown;
 use super::source::{Holders, LARGE_BYTES};
 use super::wire::{ANNOUNCEMENT_BYTES, Announcement, Place};
 use super::{End, Progress, Traffic, since_1970};
@@ -22,7 +23,7 @@ use crate::blob::Pieces;
 use crate::net::{Topic, Verdict};
 use crate::store::{Inputs, Outputs, Partial};
 
-/// Outputs that an author fetches at once; bounds its memory to that many outputs.
+/// Outputs that an author fetches at once; up to 1 MiB they are in memory until they are safe, larger ones in files.
 const COLLECTING: usize = 8;
 
 /// A job that this node takes part in.
@@ -76,6 +77,8 @@ pub struct Own {
     /// Whether it was opened before, by this node or another.
     pub again: bool,
     pub provisions: Provisions,
+    /// Nodes that were found lying before.
+    pub distrusted: Vec<NodeId>,
     pub inputs: Arc<Inputs>,
     pub outputs: Arc<Outputs>,
     /// Whether later jobs may take what comes out, if engines like this node's ran it.
@@ -108,6 +111,9 @@ pub struct AuthorSide {
     pub collecting: Arc<Semaphore>,
     pub sealed: u32,
     pub by: BTreeMap<NodeId, u32>,
+    pub distrusted: Vec<NodeId>,
+    /// What it shows of those who run it.
+    pub shown: Shown,
     /// What went wrong at this node.
     pub trouble: Option<String>,
 }
@@ -127,6 +133,8 @@ impl AuthorSide {
             seq: since_1970().as_micros() as u64,
             sealed: own.outputs.sealed().len() as u32,
             by: own.outputs.by(),
+            distrusted: own.distrusted,
+            shown: Shown::default(),
             outputs: own.outputs,
             engines: own.for_later.then(|| Engines::new(rows, strict, &essaim_worker::tag())),
             notices: own.notices,

@@ -4,6 +4,7 @@
 //! [`Peer::start`] makes a node; from then on everything happens in its event loop (`hive`). A node with
 //! `cpus > 0` lends them to every open job that it hears of; [`Peer::submit`] opens a job of its own.
 
+mod budget;
 mod feed;
 mod governor;
 mod handover;
@@ -13,6 +14,7 @@ mod job;
 mod power;
 mod provisions;
 mod reports;
+mod repute;
 mod source;
 pub mod wire;
 
@@ -21,6 +23,7 @@ pub use handover::Handed;
 pub use hours::{HourRange, Hours, HoursError};
 pub use provisions::{mounted, spec};
 pub use reports::note;
+pub use repute::{Known, forgive, known};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,7 +36,7 @@ use coordinator_free::message::{Close, Reason};
 use essaim_jobs::bounds::{self, TooLong};
 use essaim_jobs::manifest::VERSION;
 use essaim_jobs::{AuthorId, BlobRef, JobId, Keypair, Limits, Manifest, ManifestError, Mount, NodeId, Signed, encode};
-use essaim_worker::{DataFile, EngineError, JobSpec, Sandbox};
+use essaim_worker::{DataFile, EngineError, Input, JobSpec, Sandbox, Stretch};
 use libp2p::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -207,6 +210,8 @@ pub struct Job {
     pub manifest: Arc<Manifest>,
     /// The files that its program may read.
     data: Arc<[DataFile]>,
+    /// How many nodes are not trusted with it, for their results were wrong before.
+    pub distrusted: usize,
     /// Its outputs, as they are sealed.
     pub outputs: Arc<Outputs>,
     /// How many of them earlier jobs had given when it was submitted.
@@ -350,6 +355,7 @@ impl Peer {
             terms: config.terms,
             said: saying,
             status,
+            store: Arc::clone(config.home.store()),
         })?;
         let hive = tokio::spawn(hive.run(events, incoming));
         Ok(Peer { net, home: config.home, blobs, commands, status: watching, said, hive })
@@ -445,7 +451,8 @@ impl Peer {
         let id = saved.id();
         // Another essaim may have submitted it.
         let for_later = saved.kin()? == Some(kin(&saved.row().manifest.body));
-        let program = saved.program().map_err(StoreError::from)?;
+        let program = Arc::new(saved.program().map_err(StoreError::from)?);
+        let program = Stretch::new(program, 0, saved.row().manifest.body.program.len, None);
         let (row, inputs, outputs) = saved.open()?;
         let (inputs, outputs) = (Arc::new(inputs), Arc::new(outputs));
         let chunks = row.manifest.body.chunks;
@@ -461,12 +468,15 @@ impl Peer {
         let (progress, watching) = watch::channel(Progress { sealed, chunks, ..Progress::default() });
         let (ended, ending) = oneshot::channel();
         let manifest = Arc::new(row.manifest.body.clone());
+        let distrusted = repute::distrusted(&self.home)?;
+        let how_many = distrusted.len();
         let own = job::Own {
+            distrusted,
             manifest: row.manifest,
             key,
             term: row.term,
             again,
-            provisions: Provisions { program, data: Arc::clone(&data), held },
+            provisions: Provisions { program: Input::File(program), data: Arc::clone(&data), held: held },
             inputs,
             outputs: Arc::clone(&outputs),
             for_later,
@@ -475,7 +485,8 @@ impl Peer {
             ended,
         };
         self.commands.send(hive::Command::Open(Box::new(own))).await.map_err(|_| SubmitError::Gone)?;
-        Ok(Job { id, manifest, data, outputs, reused: 0, notices: heard, progress: watching, ended: ending })
+        let (reused, distrusted) = (0, how_many);
+        Ok(Job { id, manifest, data, distrusted, outputs, reused, notices: heard, progress: watching, ended: ending })
     }
 
     /// Leaves a job of one's own: it stands on the disk, and may be attached again. Before, what it takes and what has

@@ -1,20 +1,20 @@
 //! What a node must have of a job before its first chunk: the program, and the files that it may read.
 
+use std::any::Any;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use essaim_jobs::{Manifest, Mount, bounds};
-use essaim_worker::{DataFile, JobSpec, Mode, ProgramId};
+use essaim_worker::{DataFile, Input, JobSpec, Mode, PROGRAM_BYTES, ProgramId, Stretch};
 
 use super::SubmitError;
-use super::source::{self, LARGE_BYTES, Source};
+use super::source::Source;
 use crate::blob::Blob;
 use crate::store::{Inputs, Partial, StoreError};
 
 /// A job's program and data.
 #[derive(Clone, Debug)]
 pub struct Provisions {
-    pub program: Bytes,
+    pub program: Input,
     pub data: Arc<[DataFile]>,
     /// Those of them that stand in this node's cache, which stay there as long as this is held.
     pub held: Vec<Arc<Partial>>,
@@ -27,15 +27,6 @@ impl Provisions {
     /// What stood in the way, in words.
     pub async fn fetch(source: &Source, manifest: &Manifest) -> Result<Provisions, String> {
         let mut held = Vec::new();
-        // A large one is kept for others.
-        let here = source.blobs.find(&manifest.program.id).is_some();
-        let program = if manifest.program.len >= LARGE_BYTES && !here {
-            let (partial, blob) = source.download(manifest.program).await?;
-            held.push(partial);
-            source::read(manifest.program, blob).await?
-        } else {
-            source.fetch(manifest.program).await?
-        };
         let mut data = Vec::with_capacity(manifest.data.len());
         for mount in &manifest.data {
             if mount.blob.len > bounds::BLOB_BYTES {
@@ -47,6 +38,18 @@ impl Provisions {
             data.push(file.map_err(|error| format!("cannot read its data: {}", error.kind()))?);
             held.push(partial);
         }
+        if manifest.program.len > PROGRAM_BYTES {
+            return Err(format!("its program has {} bytes", manifest.program.len));
+        }
+        // Last, so that one that is in memory does not wait there for the others.
+        let program = match source.find(manifest.program).await? {
+            (Blob::Memory(bytes), _) => bytes.into(),
+            (Blob::File { file, offset, len }, partial) => {
+                held.extend(partial.clone());
+                let partial = partial.map(|partial| partial as Arc<dyn Any + Send + Sync>);
+                Input::File(Stretch::new(file, offset, len, partial))
+            }
+        };
         Ok(Provisions { program, data: data.into(), held })
     }
 }

@@ -2,18 +2,18 @@
 //! stored there, so that the event loop only passes names on.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
-use std::sync::Arc;
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use essaim_jobs::{FailureNote, Leaf, bounds};
 use essaim_worker::{Failure, ProgramError, ProgramId, Report};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 use super::feed::of_ticket;
-use crate::store::Blobs;
+use crate::store::{Blobs, Coming};
 
 /// Batches of reports that may wait for the event loop before the pool's threads do.
 const WAITING: usize = 4_096;
@@ -21,6 +21,8 @@ const WAITING: usize = 4_096;
 /// How often an output is tried to be kept on a disk that is full, and the pause between two tries.
 const ROOM_TRIES: u32 = 60;
 const ROOM_PAUSE: Duration = Duration::from_millis(500);
+/// What the owner of the machine can do about it.
+const HINT: &str = "hint: make room on its disk, or choose another with --home DIR";
 
 /// What the pool has done, slots instead of tickets.
 pub enum Done {
@@ -41,13 +43,19 @@ struct Finished {
 /// The pool's listener.
 pub struct Reporter {
     blobs: Arc<Blobs>,
+    /// Outputs of which parts have come, by ticket: at most one a process. None of one that could not be kept, and why.
+    coming: Mutex<BTreeMap<u64, Result<Coming, FailureNote>>>,
+    /// Why there is no room for outputs, while that is so.
+    trouble: watch::Sender<Option<String>>,
     sender: mpsc::Sender<Vec<Done>>,
 }
 
 impl Reporter {
-    pub fn new(blobs: Arc<Blobs>) -> (Reporter, mpsc::Receiver<Vec<Done>>) {
+    /// What it has to say, and what is wrong with its disk.
+    pub fn new(blobs: Arc<Blobs>) -> (Reporter, mpsc::Receiver<Vec<Done>>, watch::Receiver<Option<String>>) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (Reporter { blobs, sender }, receiver)
+        let (trouble, watching) = watch::channel(None);
+        (Reporter { blobs, coming: Mutex::default(), trouble, sender }, receiver, watching)
     }
 
     /// Takes a batch of reports; blocks a thread of the pool while the event loop is behind.
@@ -69,12 +77,20 @@ impl Reporter {
                     let (number, slot) = of_ticket(ticket);
                     done.push(Done::Started { number, slot });
                 }
+                Report::Part { ticket, at, len, bytes } => self.take_part(ticket, at, len, &bytes),
                 Report::Finished { ticket, output, cpu_micros, wall_micros, .. } => {
-                    finish(ticket, self.keep(&output), cpu_micros, wall_micros);
+                    let leaf = match self.coming().remove(&ticket) {
+                        Some(coming) => self.keep_last(coming, &output),
+                        None => self.keep(&output),
+                    };
+                    finish(ticket, leaf, cpu_micros, wall_micros);
                 }
-                // Nobody waits for what was stopped.
-                Report::Failed { failure: Failure::Stopped, .. } => {}
                 Report::Failed { ticket, failure, cpu_micros, wall_micros } => {
+                    self.drop_parts(ticket);
+                    // Nobody waits for what was stopped.
+                    if let Failure::Stopped = failure {
+                        continue;
+                    }
                     finish(ticket, Leaf::Failed(note(&failure)), cpu_micros, wall_micros);
                 }
             }
@@ -91,30 +107,69 @@ impl Reporter {
         }
     }
 
-    /// The leaf of an output; one that is only named is kept in the store. While the disk is full this waits for room,
-    /// so that it is one chunk that fails now and then, and not one after the other as fast as they are run; what else
-    /// this node holds is taken over meanwhile by those who get on.
+    /// The leaf of an output; one that is only named is kept in the store.
     fn keep(&self, output: &Bytes) -> Leaf {
         if output.len() <= bounds::INLINE_OUTPUT {
             return Leaf::Inline(output.clone());
         }
+        self.patiently(|| self.blobs.put(output)).map_or_else(Leaf::Failed, Leaf::Blob)
+    }
+
+    /// Keeps a part of an output that is too long to be in memory.
+    fn take_part(&self, ticket: u64, at: u64, len: u64, bytes: &Bytes) {
+        if at == 0 {
+            self.drop_parts(ticket);
+        }
+        let before = self.coming().remove(&ticket);
+        let coming = before.unwrap_or_else(|| self.patiently(|| self.blobs.begin(len)));
+        let coming = coming.and_then(|coming| self.add(coming, bytes));
+        self.coming().insert(ticket, coming);
+    }
+
+    fn add(&self, mut coming: Coming, bytes: &Bytes) -> Result<Coming, FailureNote> {
+        let added = self.patiently(|| coming.write(bytes));
+        added.inspect_err(|_| self.blobs.abandon(&coming))?;
+        Ok(coming)
+    }
+
+    /// The leaf of an output whose last part has come.
+    fn keep_last(&self, coming: Result<Coming, FailureNote>, last: &Bytes) -> Leaf {
+        let whole = coming.and_then(|coming| self.add(coming, last)).map(|coming| self.blobs.finish(coming));
+        whole.map_or_else(Leaf::Failed, Leaf::Blob)
+    }
+
+    fn drop_parts(&self, ticket: u64) {
+        if let Some(Ok(coming)) = self.coming().remove(&ticket) {
+            self.blobs.abandon(&coming);
+        }
+    }
+
+    /// Writes to the disk. While that is full this waits for room, so that it is one chunk that fails now and then, and not
+    /// one after the other as fast as they are run; what else this node holds is taken over meanwhile by those who get on.
+    fn patiently<T>(&self, mut write: impl FnMut() -> io::Result<T>) -> Result<T, FailureNote> {
         let mut tries = 0;
         loop {
-            let error = match self.blobs.put(output) {
-                Ok(name) => return Leaf::Blob(name),
+            let error = match write() {
+                Ok(done) => {
+                    self.trouble.send_if_modified(|trouble| trouble.take().is_some());
+                    return Ok(done);
+                }
                 Err(error) => error,
             };
             tries += 1;
+            self.trouble.send_replace(Some(format!("cannot keep an output: {error}; {HINT}")));
             let is_full = error.kind() == ErrorKind::StorageFull;
             if !is_full || tries == ROOM_TRIES || self.sender.is_closed() {
-                return Leaf::Failed(FailureNote {
-                    deterministic: false,
-                    message: format!("the worker cannot keep the output: {error}\nhint: make room on its disk"),
-                });
+                let message = format!("the worker cannot keep the output: {error}\n{HINT}");
+                return Err(FailureNote { deterministic: false, message });
             }
             warn!(%error, tries, "no room for an output");
             std::thread::sleep(ROOM_PAUSE);
         }
+    }
+
+    fn coming(&self) -> MutexGuard<'_, BTreeMap<u64, Result<Coming, FailureNote>>> {
+        self.coming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

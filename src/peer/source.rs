@@ -1,5 +1,6 @@
 //! Where the blobs of a job come from: this node's own store, else whoever of the job's peers has them.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause, where the author is away: somebody who has it may come.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// From this size on a blob is moved in pieces, and who has it is found on the DHT.
+/// From this size on a blob is moved in pieces, never in memory as a whole, and who has it is found on the DHT.
 pub const LARGE_BYTES: u64 = 1 << 20;
 /// How often a download looks for others who have some of it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -32,6 +33,23 @@ const SEEK: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(
 const ENOUGH: usize = 2;
 /// Sources that a download has not taken note of yet.
 const SOURCES: usize = 256;
+
+/// Why a blob is not here.
+#[derive(Debug, thiserror::Error)]
+pub enum Lack {
+    /// It cannot be had.
+    #[error("{0}")]
+    Missing(String),
+    /// It cannot be kept.
+    #[error("cannot keep a blob: {0}")]
+    Disk(io::Error),
+}
+
+impl From<Lack> for String {
+    fn from(lack: Lack) -> String {
+        lack.to_string()
+    }
+}
 
 /// Who may have the blobs of a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,26 +112,39 @@ impl Source {
         Err(why)
     }
 
-    /// The bytes that `name` names. While the author is away it waits for somebody who has them.
+    /// The bytes that `name` names, all in memory: for what is known to be small.
     ///
     /// # Errors
-    /// What stood in the way of the last try, in words.
-    pub async fn fetch(&self, name: BlobRef) -> Result<Bytes, String> {
+    /// As [`Source::find`].
+    pub async fn fetch(&self, name: BlobRef) -> Result<Bytes, Lack> {
+        let (blob, _held) = self.find(name).await?;
+        let read = tokio::task::spawn_blocking(move || blob.read(0, name.len as usize)).await;
+        read.unwrap_or_else(|error| Err(io::Error::other(error)))
+            .map_err(|e| Lack::Missing(format!("cannot read it: {e}")))
+    }
+
+    /// The blob that `name` names: in memory up to 1 MiB, else in a file, whose bytes were those when they were looked at,
+    /// and which stays on the disk as long as what comes with it is held. While the author is away it waits for somebody
+    /// who has it.
+    ///
+    /// # Errors
+    /// What stood in the way of the last try.
+    pub async fn find(&self, name: BlobRef) -> Result<(Blob, Option<Arc<Partial>>), Lack> {
         let mut pause = PAUSE;
         let mut tries = 0;
         loop {
             if let Some(blob) = self.blobs.find(&name.id) {
-                return read(name, blob).await;
+                return Ok((own(name, blob).await?, None));
             }
             if self.shared && name.len >= LARGE_BYTES {
-                let (_held, blob) = self.download(name).await?;
-                return read(name, blob).await;
+                let (held, blob) = self.download(name).await?;
+                return Ok((blob, Some(held)));
             }
             let holders = self.holders.borrow().clone();
             let mut why = "nobody who has it is there".to_owned();
             for node in holders.of(&name.id) {
-                match self.net.fetch(node, name).await {
-                    Ok(bytes) => return Ok(bytes),
+                match self.of(node, name).await? {
+                    Ok(blob) => return Ok((blob, None)),
                     Err(FetchError::NotThere(_)) if holders.author != Some(node) => {}
                     Err(error) => why = error.to_string(),
                 }
@@ -121,12 +152,22 @@ impl Source {
             if holders.author.is_some() {
                 tries += 1;
                 if tries == TRIES {
-                    return Err(format!("cannot fetch a blob: {why}"));
+                    return Err(Lack::Missing(format!("cannot fetch a blob: {why}")));
                 }
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST);
         }
+    }
+
+    /// The blob as `node` gives it.
+    async fn of(&self, node: NodeId, name: BlobRef) -> Result<Result<Blob, FetchError>, Lack> {
+        if name.len <= LARGE_BYTES {
+            return Ok(self.net.fetch(node, name).await.map(Blob::Memory));
+        }
+        let file = Arc::new(self.blobs.scratch().map_err(Lack::Disk)?);
+        let fetched = self.net.fetch_to(node, name, Arc::clone(&file)).await.map_err(Lack::Disk)?;
+        Ok(fetched.map(|()| Blob::File { file, offset: 0, len: name.len }))
     }
 }
 
@@ -136,10 +177,12 @@ impl Source {
     ///
     /// # Errors
     /// What stood in the way, in words: nothing has come for long, or it cannot be kept.
-    pub async fn download(&self, name: BlobRef) -> Result<(Arc<Partial>, Blob), String> {
+    pub async fn download(&self, name: BlobRef) -> Result<(Arc<Partial>, Blob), Lack> {
         let blobs = Arc::clone(&self.blobs);
-        let opened = tokio::task::spawn_blocking(move || blobs.cache().open(name)).await.map_err(|e| e.to_string())?;
-        let partial = opened.map_err(|e| format!("cannot keep a blob: {e}"))?;
+        let opened = tokio::task::spawn_blocking(move || blobs.cache().open(name))
+            .await
+            .map_err(|e| Lack::Missing(e.to_string()))?;
+        let partial = opened.map_err(Lack::Disk)?;
         let (sender, sources) = mpsc::channel(SOURCES);
         let download = self.net.download(name, Arc::clone(&partial) as Arc<dyn Pieces>, sources);
         tokio::pin!(download);
@@ -148,7 +191,10 @@ impl Source {
         let (began, mut seek) = (Instant::now(), Seek::default());
         while !partial.is_complete() {
             tokio::select! {
-                done = &mut download => done.map_err(|e| format!("cannot fetch a blob: {e}"))?,
+                done = &mut download => done.map_err(|error| match error {
+                    FetchError::Disk { reason, .. } => Lack::Disk(io::Error::other(reason)),
+                    error => Lack::Missing(format!("cannot fetch a blob: {error}")),
+                })?,
                 _ = look.tick() => {
                     let holders = self.holders.borrow().clone();
                     let holding = holders.of(&name.id);
@@ -165,12 +211,12 @@ impl Source {
                         self.seek(name, sender.clone());
                     }
                     if holders.author.is_some() && since.elapsed() >= NOTHING_FOR {
-                        return Err("cannot fetch a blob: nothing comes from anybody".into());
+                        return Err(Lack::Missing("cannot fetch a blob: nothing comes from anybody".into()));
                     }
                 }
             }
         }
-        let blob = partial.blob().ok_or("a blob is not all here")?;
+        let blob = partial.blob().ok_or_else(|| Lack::Missing("a blob is not all here".into()))?;
         Ok((partial, blob))
     }
 }
@@ -216,13 +262,15 @@ impl Source {
     }
 }
 
-/// Reads a blob of this node; an author's own file may have changed under it.
-pub async fn read(name: BlobRef, blob: Blob) -> Result<Bytes, String> {
-    let bytes = tokio::task::spawn_blocking(move || blob.read(0, name.len as usize))
-        .await
-        .map_err(|e| e.to_string())?
-        .map_err(|e| format!("cannot read an input: {e}"))?;
-    if name.names(&bytes) { Ok(bytes) } else { Err("an input file has changed since the job was submitted".into()) }
+/// A blob of this node, small ones in memory; an author's own file may have changed under it.
+async fn own(name: BlobRef, blob: Blob) -> Result<Blob, Lack> {
+    let look = move || {
+        let blob = if name.len <= LARGE_BYTES { Blob::Memory(blob.read(0, name.len as usize)?) } else { blob };
+        Ok(blob.is(&name)?.then_some(blob))
+    };
+    let found: io::Result<_> = tokio::task::spawn_blocking(look).await.unwrap_or_else(|e| Err(io::Error::other(e)));
+    let found = found.map_err(|e| Lack::Missing(format!("cannot read an input: {e}")))?;
+    found.ok_or_else(|| Lack::Missing("an input file has changed since the job was submitted".into()))
 }
 
 #[cfg(test)]

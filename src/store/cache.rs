@@ -37,6 +37,12 @@ impl Cache {
         Ok(Cache { dir: dir.to_owned(), most_bytes, open: Mutex::default() })
     }
 
+    /// Bytes that they may have together.
+    #[must_use]
+    pub fn most_bytes(&self) -> u64 {
+        self.most_bytes
+    }
+
     /// The blob `name`, as far as it is here; it stays as long as somebody holds it. Reads what is here of it.
     ///
     /// # Errors

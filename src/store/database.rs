@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use essaim_jobs::{JobId, NodeId, WireError, decode, encode};
 use redb::{
-    Builder, Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableHandle, WriteTransaction,
+    Builder, Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    TableHandle, WriteTransaction,
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,11 @@ const SUMS: TableDefinition<([u8; 32], u32), &[u8]> = TableDefinition::new("sums
 const KINS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("kins");
 /// Jobs that are over, whose outputs are still here: job, encoded [`Past`].
 const PAST: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("past");
+
+/// What this home has seen of other nodes: node, encoded [`Repute`]. Homes of before have no such table.
+const PEERS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("peers");
+/// Nodes that are remembered; those go first that were not seen for longest.
+pub const PEERS_KEPT: usize = 4_096;
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +115,19 @@ pub struct Batch {
     pub outputs: Vec<(u32, u32, u32)>,
     /// Who ran them.
     pub workers: Vec<NodeId>,
+}
+
+/// What a home has seen of a node that has run chunks for its jobs which others ran, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repute {
+    /// Its results that agreed with those of enough others.
+    pub agreed: u64,
+    /// Its results that enough others spoke against.
+    pub outvoted: u64,
+    /// When it was banned from a job last, milliseconds since 1970.
+    pub banned_ms: Option<u64>,
+    /// When it was last seen in any of these ways, milliseconds since 1970.
+    pub seen_ms: u64,
 }
 
 /// The database of one home.
@@ -206,6 +225,66 @@ impl Store {
     pub(super) fn kin(&self, job: JobId) -> Result<Option<Kin>, StoreError> {
         let kins = self.db.begin_read()?.open_table(KINS)?;
         Ok(kins.get(job.0)?.map(|kin| decode(kin.value(), ROW_BYTES)).transpose()?)
+    }
+
+    /// What this home has seen of other nodes.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn peers(&self) -> Result<Vec<(NodeId, Repute)>, StoreError> {
+        let peers = match self.db.begin_read()?.open_table(PEERS) {
+            Ok(peers) => peers,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let entries = peers.iter()?.map(|entry| {
+            let (node, repute) = entry?;
+            Ok((NodeId(node.value()), decode(repute.value(), ROW_BYTES)?))
+        });
+        entries.collect()
+    }
+
+    /// Adds what was seen of nodes to what is known: counts are added up, the later times stay. Beyond [`PEERS_KEPT`] those
+    /// are forgotten that were not seen for longest.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn saw(&self, seen: &[(NodeId, Repute)]) -> Result<(), StoreError> {
+        self.change(|change| {
+            let mut peers = change.open_table(PEERS)?;
+            for (node, new) in seen {
+                let known: Option<Repute> =
+                    peers.get(node.0)?.map(|known| decode(known.value(), ROW_BYTES)).transpose()?;
+                let known = known.unwrap_or_default();
+                let sum = Repute {
+                    agreed: known.agreed.saturating_add(new.agreed),
+                    outvoted: known.outvoted.saturating_add(new.outvoted),
+                    banned_ms: known.banned_ms.max(new.banned_ms),
+                    seen_ms: known.seen_ms.max(new.seen_ms),
+                };
+                peers.insert(node.0, encode(&sum).as_slice())?;
+            }
+            let mut all = Vec::new();
+            if peers.len()? > PEERS_KEPT as u64 {
+                for entry in peers.iter()? {
+                    let (node, repute) = entry?;
+                    all.push((decode::<Repute>(repute.value(), ROW_BYTES)?.seen_ms, node.value()));
+                }
+            }
+            all.sort_unstable();
+            for (_, node) in all.iter().take(all.len().saturating_sub(PEERS_KEPT)) {
+                peers.remove(node)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets what was seen of a node; whether anything was.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn forgive(&self, node: NodeId) -> Result<bool, StoreError> {
+        self.change(|change| Ok(change.open_table(PEERS)?.remove(node.0)?.is_some()))
     }
 
     /// Forgets a job and its outputs.

@@ -97,7 +97,14 @@ impl Draft {
         if content.len() <= bounds::INLINE_INPUT {
             return self.push_inline(content);
         }
-        let blob = BlobRef::of(content);
+        self.push_blob(BlobRef::of(content), file, offset)
+    }
+
+    /// As [`Draft::push`], of a longer input whose name is known.
+    ///
+    /// # Errors
+    /// The system's, when the disk is full.
+    pub fn push_blob(&mut self, blob: BlobRef, file: FileNumber, offset: u64) -> io::Result<()> {
         self.places.push(Place { blob, file, offset });
         self.add(ChunkInput::Blob(blob))
     }

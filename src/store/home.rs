@@ -134,7 +134,8 @@ impl Home {
     }
 
     /// Its database.
-    pub(super) fn store(&self) -> &Arc<Store> {
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
         &self.store
     }
 

@@ -17,9 +17,9 @@ mod tests;
 mod tree;
 mod whole;
 
-pub use blobs::Blobs;
+pub use blobs::{Blobs, Coming};
 pub use cache::Cache;
-pub use database::{Store, StoreError};
+pub use database::{PEERS_KEPT, Repute, Store, StoreError};
 pub use draft::{Draft, FileNumber};
 pub use home::{Home, HomeError};
 pub use inputs::Inputs;

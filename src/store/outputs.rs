@@ -8,7 +8,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use essaim_jobs::{IntervalSet, JobId, NodeId};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -29,10 +28,10 @@ pub struct Output {
     /// Who ran it.
     pub worker: NodeId,
     /// The output itself.
-    pub bytes: Bytes,
+    pub bytes: Blob,
     /// Whether it is fit for later jobs, too.
     pub again: bool,
-    /// Given back when it is safe: bounds how many large ones are in memory.
+    /// Given back when it is safe: bounds how many are on their way.
     pub turn: Option<OwnedSemaphorePermit>,
 }
 
@@ -219,6 +218,12 @@ impl Outputs {
         self.changed.notify_all();
     }
 
+    /// What it means that the system refuses to keep an output beside this file.
+    #[must_use]
+    pub fn refused(&self, error: io::Error) -> StoreError {
+        StoreError::Io(error).at(&self.dir)
+    }
+
     /// Makes what is handed over safe, many at a time, until the outputs are closed; tells `done` of each. Blocks: it is
     /// for a thread of its own.
     pub fn keep(&self, mut done: impl FnMut(Done)) {
@@ -268,15 +273,21 @@ impl Outputs {
             if !output.again {
                 not.push(batch.outputs.len() as u32);
             }
-            batch.outputs.push((output.chunk, output.bytes.len() as u32, worker));
-            if piece.len() + output.bytes.len() > PIECE {
+            let len = output.bytes.len();
+            batch.outputs.push((output.chunk, len as u32, worker));
+            if piece.len() as u64 + len > PIECE as u64 {
                 self.append(&piece, &mut at, &mut hasher)?;
                 piece.clear();
             }
-            if output.bytes.len() > PIECE {
-                self.append(&output.bytes, &mut at, &mut hasher)?;
+            if len > PIECE as u64 {
+                let mut from = 0;
+                while from < len {
+                    let part = output.bytes.read(from, PIECE)?;
+                    self.append(&part, &mut at, &mut hasher)?;
+                    from += part.len() as u64;
+                }
             } else {
-                piece.extend_from_slice(&output.bytes);
+                piece.extend_from_slice(&output.bytes.read(0, PIECE)?);
             }
         }
         self.append(&piece, &mut at, &mut hasher)?;
@@ -340,5 +351,5 @@ impl Outputs {
     }
 }
 
-/// Short outputs are written together, so many bytes at a time.
+/// Short outputs are written together, long ones in parts, so many bytes at a time.
 pub(super) const PIECE: usize = 1 << 20;

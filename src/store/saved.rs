@@ -1,12 +1,11 @@
 //! The jobs of a home's author, as they stand on its disk: each has a row in the database and a folder.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use bytes::Bytes;
 use essaim_jobs::{JobId, Manifest, Signed};
 use serde::{Deserialize, Serialize};
 
@@ -98,12 +97,12 @@ impl Saved {
         &self.row
     }
 
-    /// Its program.
+    /// Its program, open for reading.
     ///
     /// # Errors
     /// The system's.
-    pub fn program(&self) -> io::Result<Bytes> {
-        fs::read(self.dir.join(PROGRAM)).map(Bytes::from)
+    pub fn program(&self) -> io::Result<File> {
+        File::open(self.dir.join(PROGRAM))
     }
 
     /// Its folder.

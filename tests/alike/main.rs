@@ -48,10 +48,10 @@ fn run(sandbox: Sandbox, program: &[u8], mode: Mode, chunks: u32) -> Vec<Gave> {
     let env = vec![("NAME".to_owned(), "value".to_owned())];
     let mut spec = JobSpec { argv: vec!["one".to_owned()], env, seed: id.hash, ..JobSpec::default() };
     spec.limits.fuel = mode.metered.then_some(1 << 40);
-    workers.submit(Request::Load { program: id, bytes: Bytes::copy_from_slice(program) });
+    workers.submit(Request::Load { program: id, bytes: Bytes::copy_from_slice(program).into() });
     workers.submit(Request::Job { job: 1, program: id, spec });
     let input = |chunk: u32| Bytes::from(format!("{}\n", u64::from(chunk) * 7_919));
-    let all = (0..chunks).map(|chunk| Chunk { ticket: u64::from(chunk), chunk, input: input(chunk) }).collect();
+    let all = (0..chunks).map(|chunk| Chunk { ticket: u64::from(chunk), chunk, input: input(chunk).into() }).collect();
     workers.submit(Request::Run { job: 1, role: Role::Map, chunks: all });
     let mut gave = vec![None; chunks as usize];
     while gave.contains(&None) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use essaim_jobs::Limits;
 use essaim_worker::process::{Launch, ProcessConfig, Processes};
-use essaim_worker::{Chunk, DataFile, Failure, JobSpec, ProgramError, ProgramId, Report, Request, Role};
+use essaim_worker::{Chunk, DataFile, Failure, Input, JobSpec, ProgramError, ProgramId, Report, Request, Role};
 use tempfile::TempDir;
 
 /// Far longer than anything here takes: a report that does not come fails the test, in time for people.
@@ -54,7 +54,7 @@ impl Node {
     }
 
     /// Loads a program; the answer is the number of a job of it.
-    pub fn load(&mut self, program: impl Into<Bytes>, limits: Limits) -> Result<u64, ProgramError> {
+    pub fn load(&mut self, program: impl Into<Input>, limits: Limits) -> Result<u64, ProgramError> {
         self.load_with(program, limits, Vec::new())
     }
 
@@ -69,7 +69,7 @@ impl Node {
     /// As [`Node::load`], with files to read.
     pub fn load_with(
         &mut self,
-        program: impl Into<Bytes>,
+        program: impl Into<Input>,
         limits: Limits,
         data: Vec<DataFile>,
     ) -> Result<u64, ProgramError> {
@@ -88,14 +88,22 @@ impl Node {
     }
 
     /// Runs a chunk of a job to its end.
-    pub fn run(&mut self, job: u64, input: impl Into<Bytes>) -> Result<Bytes, Failure> {
+    pub fn run(&mut self, job: u64, input: impl Into<Input>) -> Result<Bytes, Failure> {
         self.tickets += 1;
         let mine = self.tickets;
         let chunks = vec![Chunk { ticket: mine, chunk: 0, input: input.into() }];
         self.processes.submit(Request::Run { job, role: Role::Map, chunks });
+        let mut whole = Vec::new();
         loop {
             match self.next() {
-                Report::Finished { ticket, output, .. } if ticket == mine => return Ok(output),
+                Report::Part { ticket, at, bytes, .. } if ticket == mine => {
+                    assert_eq!(at, whole.len() as u64, "a part out of turn");
+                    whole.extend_from_slice(&bytes);
+                }
+                Report::Finished { ticket, output, .. } if ticket == mine => {
+                    whole.extend_from_slice(&output);
+                    return Ok(whole.into());
+                }
                 Report::Failed { ticket, failure, .. } if ticket == mine => return Err(failure),
                 _ => {}
             }
@@ -106,7 +114,7 @@ impl Node {
     pub fn run_all(&mut self, job: u64, inputs: &[&str]) -> Vec<Result<Bytes, Failure>> {
         let first = self.tickets + 1;
         self.tickets += inputs.len() as u64;
-        let inputs = inputs.iter().map(|input| Bytes::copy_from_slice(input.as_bytes()));
+        let inputs = inputs.iter().map(|input| Bytes::copy_from_slice(input.as_bytes()).into());
         let chunks: Vec<Chunk> =
             (first..).zip(inputs).map(|(ticket, input)| Chunk { ticket, chunk: 0, input }).collect();
         let mut ended = vec![None; chunks.len()];
@@ -123,7 +131,7 @@ impl Node {
 
     /// Has chunks of a job run on nothing, under tickets of the caller's choice.
     pub fn begin(&self, job: u64, tickets: impl IntoIterator<Item = u64>) {
-        let chunks = tickets.into_iter().map(|ticket| Chunk { ticket, chunk: 0, input: Bytes::new() });
+        let chunks = tickets.into_iter().map(|ticket| Chunk { ticket, chunk: 0, input: Bytes::new().into() });
         self.processes.submit(Request::Run { job, role: Role::Map, chunks: chunks.collect() });
     }
 

@@ -1,9 +1,10 @@
 //! Programs that take more than they may: time, memory, stack, output, the compiler.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use essaim_worker::process::ProcessConfig;
-use essaim_worker::{Failure, PROGRAM_BYTES, ProgramError};
+use essaim_worker::{Failure, Input, PROGRAM_BYTES, ProgramError, Stretch};
 
 use crate::corpus;
 use crate::node::{Node, limits};
@@ -48,6 +49,29 @@ fn a_large_table_is_refused() {
     let mut node = Node::start();
     let error = node.load(corpus::LARGE_TABLE, limits(|_| {})).unwrap_err();
     assert!(matches!(&error, ProgramError::Compile { message } if message.contains("table")), "{error:?}");
+    node.is_well();
+}
+
+#[test]
+fn what_is_read_from_a_file_and_printed_in_parts_is_whole() {
+    let content: Vec<u8> = (0..(3_u32 << 20) + 5).map(|n| (n * 7 + n / 251) as u8).collect();
+    let file = tempfile::tempfile().unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &content, 0).unwrap();
+    let file = Arc::new(file);
+    let stretch = |offset: u64, len: u64| Input::File(Stretch::new(Arc::clone(&file), offset, len, None));
+    let mut node = Node::start();
+    let through = include_str!("../it/guests/through.wat");
+    let job = node.load(through, limits(|_| {})).unwrap();
+    assert_eq!(node.run(job, stretch(0, content.len() as u64)).unwrap(), content);
+    // Another one after it, which is exactly as long as its parts.
+    assert_eq!(node.run(job, stretch(3, 2 << 20)).unwrap(), content[3..3 + (2 << 20)]);
+    assert_eq!(node.run(job, "short").unwrap(), "short");
+    let job = node.load(through, limits(|l| l.output_bytes = 3 << 20)).unwrap();
+    let failure = node.run(job, stretch(0, content.len() as u64)).unwrap_err();
+    assert!(matches!(failure, Failure::OutputTooLarge { .. }), "{failure:?}");
+    // What has become shorter is not taken for a shorter input.
+    let failure = node.run(job, stretch(content.len() as u64 - 9, 10)).unwrap_err();
+    assert!(matches!(&failure, Failure::Internal { message } if message.contains("input")), "{failure:?}");
     node.is_well();
 }
 

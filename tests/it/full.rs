@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::node::{Ran, Worker, World, events, example, guest, run, until, wait_for};
+use crate::owner::tell;
 
 /// Kilobytes that the disk has.
 const SIZE: u64 = 16 << 10;
@@ -250,8 +251,12 @@ fn a_worker_whose_disk_is_full_goes_on_when_there_is_room() {
         fs::remove_file(disk.path("probe")).unwrap();
         is_full
     });
+    // Its owner can see that, and what is to be done.
+    let status = || tell(&world, "status", &disk.path("home"))["trouble"].clone();
+    until("its owner is told", || status().as_str().is_some_and(|words| words.contains("hint: make room on its disk")));
     disk.make_room();
     let out = child.wait_with_output().unwrap();
+    until("its owner is told that there is room again", || status() == Value::Null);
     let events: Vec<Value> = events.iter().collect();
     assert!(out.status.success(), "{events:?}");
     assert!(out.stdout == whole(), "the output differs");

@@ -14,5 +14,7 @@ mod finding;
 mod full;
 mod jobs;
 mod later;
+#[cfg(target_os = "linux")]
+mod memory;
 mod sources;
 mod uses;

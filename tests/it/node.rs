@@ -115,6 +115,11 @@ impl Worker {
         self.told.iter().any(|line| words.iter().all(|word| line.contains(word)))
     }
 
+    /// Its own process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The processes that run its chunks, and their states as the system has them: `T` is stopped.
     pub fn sandboxes(&self) -> Vec<(String, char)> {
         let mut found = Vec::new();

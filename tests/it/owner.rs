@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::node::{Worker, World, events, guest, run, until, wait_for};
 
-fn tell(world: &World, wish: &str, home: &std::path::Path) -> Value {
+pub fn tell(world: &World, wish: &str, home: &std::path::Path) -> Value {
     let mut command = world.bare(wish);
     let ran = run(command.arg("--home").arg(home).arg("--json"), b"").well();
     serde_json::from_slice(&ran.stdout).unwrap()

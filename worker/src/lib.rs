@@ -8,6 +8,7 @@
 
 mod engine;
 mod error;
+mod input;
 mod limits;
 mod message;
 mod meter;
@@ -21,6 +22,7 @@ mod workers;
 
 pub use engine::{Engine, EngineConfig, Interrupt, Mode, TURN, kind, tag};
 pub use error::{EngineError, Failure, ProgramError, STDERR_BYTES, TEXT_BYTES};
+pub use input::{Input, Stretch};
 pub use limits::StopFlag;
 pub use message::{Chunk, ProgramId, Report, Request};
 pub use pool::Pool;

@@ -45,6 +45,8 @@ pub(crate) enum Breach {
     Stopped,
     #[error("too much output")]
     Output,
+    #[error("cannot read the input: {0}")]
+    Input(std::io::Error),
     #[error("cannot write: {0}")]
     Sink(std::io::Error),
     #[error("no memory at the host")]

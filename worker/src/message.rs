@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Mode;
 use crate::error::{Failure, ProgramError};
+use crate::input::Input;
 use crate::sandbox::{JobSpec, Role};
 
 /// A program's name.
@@ -32,7 +33,7 @@ pub enum Request {
         /// Its name.
         program: ProgramId,
         /// Its binary or text.
-        bytes: Bytes,
+        bytes: Input,
     },
     /// Make a job known: what is the same for all its chunks. A later one under the same number replaces it.
     Job {
@@ -77,7 +78,7 @@ pub struct Chunk {
     /// Its number in the job.
     pub chunk: u32,
     /// Its stdin.
-    pub input: Bytes,
+    pub input: Input,
 }
 
 /// What the pool tells.
@@ -100,11 +101,24 @@ pub enum Report {
         /// Its ticket.
         ticket: u64,
     },
+    /// The beginning of a long output, of which the last part comes with `Finished`: parts come one after the other, and
+    /// only once the chunk has been run. Where they begin anew, or another end than `Finished` comes, those before are
+    /// void.
+    Part {
+        /// Its ticket.
+        ticket: u64,
+        /// Where this part begins.
+        at: u64,
+        /// How long the whole output is.
+        len: u64,
+        /// The part.
+        bytes: Bytes,
+    },
     /// A chunk ended well.
     Finished {
         /// Its ticket.
         ticket: u64,
-        /// Its stdout.
+        /// Its stdout, or what is left of it after its parts.
         output: Bytes,
         /// Time on the processor, microseconds.
         cpu_micros: u64,

@@ -11,14 +11,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use crate::engine::{Engine, Mode};
 use crate::error::{EngineError, Failure, ProgramError, bounded};
+use crate::input::Input;
 use crate::limits::{OnTurn, StopFlag};
 use crate::message::{Chunk, ProgramId, Report, Request};
 use crate::meter::{Meter, Spent};
-use crate::program::{Gave, Program};
+use crate::program::{Gave, PROGRAM_BYTES, Program};
 use crate::room::Lanes;
 use crate::sandbox::{ChunkSpec, JobSpec, Role};
 
@@ -38,7 +37,7 @@ const STACK_BYTES: usize = 8 << 20;
 pub struct Pool {
     shared: Arc<Shared>,
     /// None where the only program there will be is compiled already.
-    compiler: Option<SyncSender<(ProgramId, Bytes)>>,
+    compiler: Option<SyncSender<(ProgramId, Input)>>,
 }
 
 struct Shared {
@@ -174,7 +173,7 @@ impl Pool {
         }
     }
 
-    fn load(&self, program: ProgramId, bytes: Bytes) {
+    fn load(&self, program: ProgramId, bytes: Input) {
         let mut queue = self.shared.queue();
         let answer = match queue.programs.get(&program) {
             Some(Loading { program: None, .. }) => return,
@@ -328,7 +327,7 @@ impl Shared {
 
     /// Compiles programs one after the other, each on as many threads as there are to run chunks. The threads
     /// are made anew each time: they would be idle but for some seconds, and chunks must not wait for them.
-    fn compile_all(self: &Arc<Self>, programs: &Receiver<(ProgramId, Bytes)>) {
+    fn compile_all(self: &Arc<Self>, programs: &Receiver<(ProgramId, Input)>) {
         while let Ok((program, bytes)) = programs.recv() {
             let compiled = catch_unwind(AssertUnwindSafe(|| match rayon_pool("essaim-compile", self.stops.len()) {
                 Ok(threads) => threads.install(|| self.compile(program.mode, &bytes)),
@@ -343,7 +342,11 @@ impl Shared {
         }
     }
 
-    fn compile(&self, mode: Mode, bytes: &[u8]) -> Result<Program, ProgramError> {
+    fn compile(&self, mode: Mode, bytes: &Input) -> Result<Program, ProgramError> {
+        if bytes.len() > PROGRAM_BYTES {
+            return Err(ProgramError::TooLarge { bytes: bytes.len(), most: PROGRAM_BYTES });
+        }
+        let bytes = bytes.bytes().map_err(|e| ProgramError::Host { message: bounded(e) })?;
         let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
         let engine = match engines.iter().find(|engine| engine.mode() == mode) {
             Some(engine) => engine.clone(),
@@ -354,7 +357,7 @@ impl Shared {
             }
         };
         drop(engines);
-        engine.load(bytes)
+        engine.load(&bytes)
     }
 
     /// Forgets a program that cannot be run, and says so of it and of the chunks that waited for it.

@@ -13,6 +13,7 @@ use wasmtime::{
 
 use crate::engine::{Engine, Interrupt};
 use crate::error::{Failure, ProgramError, bounded};
+use crate::input::Input;
 use crate::limits::{Breach, OnTurn, StopFlag, Watch, is_of_the_system};
 use crate::meter::Meter;
 use crate::sandbox::{ChunkSpec, Guest, JobSpec, Sink, Source, Stdio};
@@ -108,11 +109,11 @@ impl Program {
         &self,
         job: &JobSpec,
         chunk: ChunkSpec,
-        stdin: Bytes,
+        stdin: impl Into<Input>,
         stop: &StopFlag,
     ) -> Result<Outcome, (Failure, u64)> {
         let mut meter = Meter::start();
-        let result = self.execute(job, chunk, stdin, stop, None);
+        let result = self.execute(job, chunk, stdin.into(), stop, None);
         let cpu_micros = meter.lap().cpu_micros;
         match result {
             Ok(gave) => Ok(gave.after(cpu_micros)),
@@ -125,12 +126,12 @@ impl Program {
         &self,
         job: &JobSpec,
         chunk: ChunkSpec,
-        stdin: Bytes,
+        stdin: Input,
         stop: &StopFlag,
         on_turn: Option<OnTurn>,
     ) -> Result<Gave, Failure> {
         let sink = Sink::Buffer { bytes: Vec::new(), most: job.limits.output_bytes };
-        let stdio = Stdio::new(Source::Bytes(stdin), sink);
+        let stdio = Stdio::new(stdin.into(), sink);
         let deadline = Instant::now().checked_add(Duration::from_millis(job.limits.millis));
         self.guarded(job, chunk, stdio, Watch { stop: stop.clone(), deadline, on_turn })
     }
@@ -234,6 +235,9 @@ fn failure(error: &wasmtime::Error, guest: &Guest, job: &JobSpec, host_memory_by
             Breach::TimedOut => Some(Failure::TimedOut { millis: limits.millis, stderr }),
             Breach::Stopped => Some(Failure::Stopped),
             Breach::Output => Some(Failure::OutputTooLarge { bytes: limits.output_bytes, stderr }),
+            Breach::Input(error) => {
+                Some(Failure::Internal { message: bounded(format!("its input cannot be read: {error}")) })
+            }
             Breach::Sink(error) => Some(Failure::Sink { message: bounded(error) }),
             Breach::HostMemory => Some(Failure::HostMemory { bytes: host_memory_bytes }),
         };

@@ -162,6 +162,7 @@ impl World {
             incarnation: node.starts * 1_000_000,
             retries: 1,
             resume,
+            distrusted: Vec::new(),
             tuning: Tuning { group: self.scenario.group, ..Tuning::default() },
         };
         node.member = Some(Member::new(config, node.clock.local(self.now)));

@@ -23,7 +23,7 @@ use crate::peer::provisions::{Provisions, program_of, spec};
 use crate::peer::source::{Holders, Source};
 use crate::peer::wire::{Announcement, Place};
 use crate::peer::{End, Traffic};
-use crate::store::Outputs;
+use crate::store::{Outputs, Repute};
 
 /// Jobs of others that a node takes part in at once.
 const JOBS: usize = 64;
@@ -119,6 +119,7 @@ impl Hive {
         author: Option<AuthorSide>,
     ) {
         let manifest = Arc::new(manifest.body.clone());
+        let distrusted = author.as_ref().map_or_else(Vec::new, |author| author.distrusted.clone());
         let resume = author.as_ref().map_or_else(Resume::default, |author| author.resume(manifest.rows()));
         let job = manifest.id();
         let number = self.next_number;
@@ -150,6 +151,7 @@ impl Hive {
                 incarnation: self.incarnation,
                 retries: manifest.retries,
                 resume,
+                distrusted,
                 tuning: Tuning {
                     author_silence: Duration::from_secs(manifest.keep_seconds.into()).max(LEAST_KEPT),
                     ..Tuning::of(manifest.rows())
@@ -162,6 +164,7 @@ impl Hive {
             number,
             manifest: Arc::clone(&manifest),
             source: Source { blobs: Arc::clone(&self.blobs), net: self.net.clone(), holders: watching, shared: true },
+            room: self.room.clone(),
             pool: Arc::clone(&self.pool),
             lost: self.lost_sender.clone(),
             window: BATCHES,
@@ -206,7 +209,9 @@ impl Hive {
         if reason.is_some() {
             self.remember_end(job, word);
         }
-        if let Some(author) = state.author {
+        if let Some(mut author) = state.author {
+            // The next job may begin at once.
+            self.write_down(author.shown.news(votes(&state.member, self.me))).await;
             self.blobs.leave(&job);
             author.outputs.close();
             let progress = author.progress(&state.member, self.connected.len());
@@ -226,6 +231,30 @@ impl Hive {
         self.ended.push_back((job, word));
     }
 
+    /// Writes down now and then what our jobs have shown of those who run them.
+    pub(super) async fn remember(&mut self) {
+        let me = self.me;
+        let mut news = Vec::new();
+        for state in self.jobs.values_mut() {
+            if let Some(author) = &mut state.author {
+                news.extend(author.shown.news(votes(&state.member, me)));
+            }
+        }
+        self.write_down(news).await;
+    }
+
+    /// It is little, seldom, and only where each chunk is run more than once.
+    async fn write_down(&self, news: Vec<(NodeId, Repute)>) {
+        if news.is_empty() {
+            return;
+        }
+        let store = Arc::clone(&self.store);
+        let written = tokio::task::spawn_blocking(move || store.saw(&news)).await;
+        if let Ok(Err(error)) = written {
+            warn!(%error, "what was seen of peers is not written down");
+        }
+    }
+
     /// More or fewer cores are lent than before: others are to know it.
     pub(super) async fn on_lent(&mut self) {
         let Lent { cores, why } = *self.lent.borrow_and_update();
@@ -243,4 +272,9 @@ impl Hive {
             self.give(job, Input::Threads(share.min(at_once(self.memory_bytes, limit))));
         }
     }
+}
+
+/// What an author's member tells of others.
+fn votes(member: &Member, me: NodeId) -> impl Iterator<Item = (NodeId, u32, u32)> {
+    member.votes().filter(move |(node, ..)| *node != me)
 }

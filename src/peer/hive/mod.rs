@@ -16,21 +16,22 @@ use coordinator_free::message::{Close, MESSAGE_BYTES, Message};
 use essaim_jobs::manifest::Name;
 use essaim_jobs::{BlobId, BlobRef, JobId, Keypair, Leaf, NodeId, Signed, decode};
 use essaim_worker::{EngineError, Sandbox, Workers};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::net::{self, Advert, Event, Events, Topic};
+use crate::peer::feed::Room;
 use crate::peer::governor::{Governor, Lent, Said, Terms, watch_machine};
 use crate::peer::handover::Handed;
 use crate::peer::job::{JobState, Own};
 use crate::peer::power::Power;
 use crate::peer::provisions::{Provisions, program_of};
 use crate::peer::reports::{Done, Reporter};
-use crate::peer::source::Holders;
+use crate::peer::source::{Holders, Lack};
 use crate::peer::wire::{ANNOUNCEMENT_BYTES, Announcement, Direct};
 use crate::peer::{JobStatus, Status, since_1970};
-use crate::store::{Blobs, Done as Kept};
+use crate::store::{Blobs, Done as Kept, Store};
 use announce::AWAY;
 use away::Revoked;
 use jobs::LEAST_KEPT;
@@ -43,6 +44,10 @@ const ANNOUNCE_EVERY: Duration = Duration::from_secs(2);
 const SEEK_EVERY: Duration = Duration::from_secs(15);
 /// How often watchers are told how things go.
 const TELL_EVERY: Duration = Duration::from_millis(100);
+/// How often what was seen of those who run our jobs is written down, beside at their ends.
+const REMEMBER_EVERY: Duration = Duration::from_secs(30);
+/// Outputs of others that are being copied here at once.
+const COPYING: usize = 8;
 /// How long a node that leaves waits for its running chunks and their receipts.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -85,6 +90,7 @@ pub struct Parts {
     pub terms: Terms,
     pub said: watch::Receiver<Said>,
     pub status: watch::Sender<Status>,
+    pub store: Arc<Store>,
 }
 
 pub struct Hive {
@@ -99,6 +105,7 @@ pub struct Hive {
     /// How many cores are lent at this moment.
     lent: watch::Receiver<Lent>,
     status: watch::Sender<Status>,
+    store: Arc<Store>,
     began: Instant,
     incarnation: u64,
     jobs: BTreeMap<JobId, JobState>,
@@ -121,19 +128,27 @@ pub struct Hive {
     chunks_failed: u64,
     /// What kept it from the last job that it could not take part in.
     trouble: Option<String>,
+    /// Why there was no room for the last input that was to come, until a chunk has been run again.
+    input_trouble: Option<String>,
+    /// Why there is no room for outputs, while that is so.
+    disk: watch::Receiver<Option<String>>,
     reports: mpsc::Receiver<Vec<Done>>,
-    lost: mpsc::Receiver<(u32, u32, String)>,
-    lost_sender: mpsc::Sender<(u32, u32, String)>,
+    lost: mpsc::Receiver<(u32, u32, Lack)>,
+    lost_sender: mpsc::Sender<(u32, u32, Lack)>,
+    /// What the inputs of all jobs may take.
+    room: Room,
+    /// Turns of what is copied here that others have run.
+    copying: Arc<Semaphore>,
     inner: mpsc::Receiver<Inner>,
     inner_sender: mpsc::Sender<Inner>,
 }
 
 impl Hive {
     pub fn new(parts: Parts) -> Result<Hive, EngineError> {
-        let Parts { net, keypair, blobs, sandbox, terms, said, status } = parts;
+        let Parts { net, keypair, blobs, sandbox, terms, said, status, store } = parts;
         let (cpus, memory_bytes) = (terms.cpus, terms.memory_bytes);
         let engine_tag = essaim_worker::tag();
-        let (reporter, reports) = Reporter::new(Arc::clone(&blobs));
+        let (reporter, reports, disk) = Reporter::new(Arc::clone(&blobs));
         let pool = Arc::new(Workers::new(sandbox, move |reports| reporter.take(reports))?);
         let lent = if cpus == 0 {
             watch::channel(Lent::default()).1
@@ -150,6 +165,8 @@ impl Hive {
             me: net.node(),
             net,
             keypair,
+            room: Room::new(blobs.cache().most_bytes()),
+            copying: Arc::new(Semaphore::new(COPYING)),
             blobs,
             engine_tag,
             pool,
@@ -157,6 +174,7 @@ impl Hive {
             memory_bytes,
             lent,
             status,
+            store,
             began: Instant::now(),
             incarnation,
             jobs: BTreeMap::new(),
@@ -173,6 +191,8 @@ impl Hive {
             chunks_run: 0,
             chunks_failed: 0,
             trouble: None,
+            input_trouble: None,
+            disk,
             reports,
             lost,
             lost_sender,
@@ -192,6 +212,7 @@ impl Hive {
             ticker
         };
         let (mut announce, mut seek, mut tell) = (ticker(ANNOUNCE_EVERY), ticker(SEEK_EVERY), ticker(TELL_EVERY));
+        let mut remember = ticker(REMEMBER_EVERY);
         let mut leave_by = None;
         let mut reports = Vec::new();
         loop {
@@ -231,6 +252,7 @@ impl Hive {
                 _ = announce.tick() => self.announce_all().await,
                 _ = seek.tick() => self.seek(),
                 _ = tell.tick() => self.tell(),
+                _ = remember.tick() => self.remember().await,
                 () = sleep_until(wake) => {}
             }
             let now = self.now();
@@ -354,6 +376,9 @@ impl Hive {
             }
             Done::Finished { number, results, cpu_micros, wall_micros } => {
                 self.chunks_run += results.len() as u64;
+                if results.iter().any(|(_, leaf)| !matches!(leaf, Leaf::Failed(_))) {
+                    self.input_trouble = None;
+                }
                 self.chunks_failed += results.iter().filter(|(_, leaf)| matches!(leaf, Leaf::Failed(_))).count() as u64;
                 let Some(job) = self.numbers.get(&number).copied() else {
                     // The job has ended meanwhile: nobody will ask for these.
@@ -372,9 +397,15 @@ impl Hive {
         }
     }
 
-    fn on_lost(&mut self, number: u32, slot: u32, why: String) {
+    fn on_lost(&mut self, number: u32, slot: u32, why: Lack) {
         let Some(job) = self.numbers.get(&number).copied() else { return };
-        let note = essaim_jobs::FailureNote { deterministic: false, message: why };
+        let mut message = why.to_string();
+        if let Lack::Disk(_) = why {
+            let hint = "hint: make room on its disk, or let it have more with --disk SIZE";
+            self.input_trouble = Some(format!("{message}; {hint}"));
+            message += &format!("\n{hint}");
+        }
+        let note = essaim_jobs::FailureNote { deterministic: false, message };
         let results = vec![(slot, Leaf::Failed(note))];
         self.give(job, Input::Finished { results, cpu_micros: 0, wall_micros: 0 });
     }
@@ -480,7 +511,9 @@ impl Hive {
             JobStatus { name: printable(&state.manifest.name), held, running, forgotten_in }
         });
         let jobs = jobs.collect();
-        let (chunks_run, chunks_failed, trouble) = (self.chunks_run, self.chunks_failed, self.trouble.clone());
+        let (chunks_run, chunks_failed) = (self.chunks_run, self.chunks_failed);
+        let trouble =
+            self.disk.borrow().clone().or_else(|| self.input_trouble.clone()).or_else(|| self.trouble.clone());
         let (cpus, Lent { cores: lent, why }) = (self.cpus, *self.lent.borrow());
         self.status.send_replace(Status { cpus, lent, why, connected, jobs, chunks_run, chunks_failed, trouble });
     }

@@ -9,10 +9,11 @@ use essaim_worker::Request;
 use tracing::{debug, warn};
 
 use super::{Hive, Inner};
+use crate::blob::Blob;
 use crate::net::{self, Topic};
 use crate::peer::feed::ticket;
 use crate::peer::handover;
-use crate::peer::source::Source;
+use crate::peer::source::{Lack, Source};
 use crate::peer::wire::Direct;
 use crate::store::Output as Collected;
 
@@ -96,7 +97,10 @@ impl Hive {
                 }
             }
             Output::Notice(notice) => {
-                if let Some(author) = &state.author {
+                if let Some(author) = &mut state.author {
+                    if let Notice::Banned { peer } = &notice {
+                        author.shown.banned(*peer);
+                    }
                     // Bounded: a person who does not listen misses the newest.
                     let _ = author.notices.try_send(notice);
                 }
@@ -109,8 +113,9 @@ impl Hive {
     pub(super) fn copy(&mut self, job: JobId, slot: u32, worker: NodeId, leaf: Leaf) {
         let Leaf::Blob(name) = leaf else { return self.give(job, Input::Kept { slot, leaf }) };
         let source = Source::only(&self.blobs, &self.net, worker);
-        let sender = self.inner_sender.clone();
+        let (sender, turns) = (self.inner_sender.clone(), Arc::clone(&self.copying));
         tokio::spawn(async move {
+            let _turn = turns.acquire_owned().await;
             // What cannot be had, or has no room, stays where it is.
             let (kept, _) = handover::keep(source, vec![name]).await;
             if !kept.is_empty() {
@@ -129,7 +134,9 @@ impl Hive {
         let (outputs, again) =
             (Arc::clone(&author.outputs), author.engines.as_ref().is_some_and(|engines| engines.are_alike(chunk)));
         match leaf {
-            Leaf::Inline(bytes) => outputs.put(Collected { slot, chunk, worker, bytes, again, turn: None }),
+            Leaf::Inline(bytes) => {
+                outputs.put(Collected { slot, chunk, worker, bytes: Blob::Memory(bytes), again, turn: None });
+            }
             Leaf::Blob(name) if name.len > author.manifest.body.limits.output_bytes.min(bounds::BLOB_BYTES) => {
                 self.give(job, Input::Collected { slot, worker, safe: false });
             }
@@ -139,12 +146,12 @@ impl Hive {
                 let sender = self.inner_sender.clone();
                 tokio::spawn(async move {
                     let turn = collecting.acquire_owned().await.ok();
-                    match source.fetch(name).await {
-                        Ok(bytes) => outputs.put(Collected { slot, chunk, worker, bytes, again, turn }),
-                        Err(why) => {
-                            let _ = sender.send(Inner::Uncollected { job, slot, worker, why }).await;
-                        }
-                    }
+                    let said = match source.find(name).await {
+                        Ok((bytes, _)) => return outputs.put(Collected { slot, chunk, worker, bytes, again, turn }),
+                        Err(Lack::Missing(why)) => Inner::Uncollected { job, slot, worker, why },
+                        Err(Lack::Disk(error)) => Inner::Kept { job, kept: (Vec::new(), Err(outputs.refused(error))) },
+                    };
+                    let _ = sender.send(said).await;
                 });
             }
             Leaf::Failed(_) => {}

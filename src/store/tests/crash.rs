@@ -173,7 +173,7 @@ fn collect(outputs: &Arc<Outputs>) -> Vec<u32> {
                 slot: *chunk,
                 chunk: *chunk,
                 worker,
-                bytes: content(*chunk).into(),
+                bytes: crate::blob::Blob::Memory(content(*chunk).into()),
                 again: true,
                 turn: None,
             });

@@ -13,7 +13,7 @@ use essaim_jobs::{AuthorId, BlobRef, ChunkInput, Limits, Manifest, NodeId, Page,
 mod crash;
 mod past;
 
-use super::{Blobs, Cache, Done, Draft, Home, HomeError, Output, Outputs, Row, Saved};
+use super::{Blobs, Cache, Done, Draft, Home, HomeError, Output, Outputs, PEERS_KEPT, Repute, Row, Saved};
 
 #[test]
 fn a_blob_is_here_until_it_is_forgotten_as_often_as_put() {
@@ -40,6 +40,106 @@ fn blobs_in_one_scratch_file_do_not_mix() {
     for (bytes, name) in all.iter().zip(names) {
         assert_eq!(&blobs.find(&name.id).unwrap().read(0, bytes.len()).unwrap(), bytes);
     }
+}
+
+#[test]
+fn a_blob_that_comes_in_pieces_is_the_one_that_was_put_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = Blobs::new(dir.path().to_owned(), Cache::new(&dir.path().join("blobs"), 0).unwrap());
+    let bytes = Bytes::from((0..700_000_u32).map(|n| (n * 7 + n / 251) as u8).collect::<Vec<u8>>());
+    let mut coming = blobs.begin(bytes.len() as u64).unwrap();
+    let between = blobs.put(&bytes.slice(5..9_000)).unwrap();
+    bytes.chunks(30_001).for_each(|piece| coming.write(piece).unwrap());
+    assert!(coming.write(b"more").is_err(), "not what was said to come");
+    let name = blobs.finish(coming);
+    assert_eq!(name, BlobRef::of(&bytes));
+    let found = blobs.find(&name.id).unwrap();
+    assert!(found.is(&name).unwrap() && !found.is(&between).unwrap());
+    blobs.forget(&name.id);
+    // Read from elsewhere, and beside what is there.
+    assert_eq!(blobs.put_copy(&found).unwrap(), name);
+    assert_eq!(blobs.find(&name.id).unwrap().read(0, bytes.len()).unwrap(), bytes);
+    assert_eq!(blobs.find(&between.id).unwrap().read(0, 9_000).unwrap(), bytes.slice(5..9_000));
+}
+
+#[test]
+fn what_is_given_up_takes_no_room() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = Blobs::new(dir.path().to_owned(), Cache::new(&dir.path().join("blobs"), 0).unwrap());
+    let file = |name: &BlobRef| match blobs.find(&name.id).unwrap() {
+        crate::blob::Blob::File { file, offset, .. } => (file, offset),
+        crate::blob::Blob::Memory(_) => panic!("it is in memory"),
+    };
+    let (first, second) = (Bytes::from(vec![1; 10_000]), Bytes::from(vec![2; 10_000]));
+    let before = blobs.put(&first).unwrap();
+    for _ in 0..3 {
+        let mut coming = blobs.begin(40 << 20).unwrap();
+        coming.write(&[7; 1 << 20]).unwrap();
+        blobs.abandon(&coming);
+    }
+    let after = blobs.put(&second).unwrap();
+    let ((_, at), (segment, next)) = (file(&before), file(&after));
+    assert_eq!(next, at + 10_000);
+    assert!(segment.metadata().unwrap().blocks() * 512 < 1 << 20);
+    assert_eq!(blobs.find(&before.id).unwrap().read(0, 10_000).unwrap(), first);
+}
+
+#[test]
+fn small_blobs_are_in_memory_as_long_as_they_are_not_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = Blobs::new(dir.path().to_owned(), Cache::new(&dir.path().join("blobs"), 0).unwrap());
+    let put = |n: u32| blobs.put(&Bytes::from(n.to_le_bytes().repeat(1_024))).unwrap();
+    let in_memory = |name: &BlobRef| matches!(blobs.find(&name.id).unwrap(), crate::blob::Blob::Memory(_));
+    let names: Vec<BlobRef> = (0..8_193).map(put).collect();
+    assert_eq!(names.iter().filter(|name| in_memory(name)).count(), 8_192, "32 MiB of 4 KiB each");
+    blobs.forget(&names[0].id);
+    assert!(in_memory(&put(9_000)), "there is room again");
+}
+
+fn node(n: u16) -> NodeId {
+    let mut id = [9; 32];
+    id[..2].copy_from_slice(&n.to_le_bytes());
+    NodeId(id)
+}
+
+#[test]
+fn what_was_seen_of_peers_adds_up_and_outlives_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let banned = Repute { agreed: 1, outvoted: 3, banned_ms: Some(70), seen_ms: 70 };
+    {
+        let home = Home::open(dir.path()).unwrap();
+        assert_eq!(home.store().peers().unwrap(), []);
+        home.store()
+            .saw(&[(node(1), banned), (node(2), Repute { agreed: 5, seen_ms: 60, ..Repute::default() })])
+            .unwrap();
+        home.store().saw(&[(node(1), Repute { agreed: 2, seen_ms: 65, ..Repute::default() })]).unwrap();
+    }
+    let home = Home::open(dir.path()).unwrap();
+    let sum = Repute { agreed: 3, ..banned };
+    let of =
+        |n| home.store().peers().unwrap().into_iter().find(|(other, _)| *other == node(n)).map(|(_, repute)| repute);
+    assert_eq!(of(1), Some(sum));
+    assert_eq!(of(2).unwrap().agreed, 5);
+    assert!(home.store().forgive(node(1)).unwrap());
+    assert!(!home.store().forgive(node(1)).unwrap());
+    assert_eq!((of(1), of(2).is_some()), (None, true));
+}
+
+#[test]
+fn of_many_peers_those_are_forgotten_that_were_not_seen_for_longest() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::open(dir.path()).unwrap();
+    // The one that is seen again is the oldest by name.
+    let seen = |n: u16, ms: u64| (node(n), Repute { seen_ms: ms, ..Repute::default() });
+    let all: Vec<_> = (0..PEERS_KEPT as u16).map(|n| seen(n, 10 + u64::from(n))).collect();
+    home.store().saw(&all).unwrap();
+    home.store().saw(&[seen(0, 9_000)]).unwrap();
+    home.store().saw(&[seen(5_000, 9_001), seen(5_001, 9_002)]).unwrap();
+    let left: Vec<NodeId> = home.store().peers().unwrap().into_iter().map(|(node, _)| node).collect();
+    assert_eq!(left.len(), PEERS_KEPT);
+    assert!([0, 3, 5_000, 5_001].iter().all(|n| left.contains(&node(*n))));
+    assert!(![1, 2].iter().any(|n| left.contains(&node(*n))));
 }
 
 /// A job of 5,000 chunks over a text, some of them short; where the text stands, and the whole of it.
@@ -139,7 +239,14 @@ fn keeping(outputs: &Arc<Outputs>) -> (std::thread::JoinHandle<()>, std::sync::m
 }
 
 fn output(chunk: u32, worker: u8, bytes: &'static [u8]) -> Output {
-    Output { slot: chunk, chunk, worker: NodeId([worker; 32]), bytes: bytes.into(), again: true, turn: None }
+    Output {
+        slot: chunk,
+        chunk,
+        worker: NodeId([worker; 32]),
+        bytes: crate::blob::Blob::Memory(bytes.into()),
+        again: true,
+        turn: None,
+    }
 }
 
 #[test]

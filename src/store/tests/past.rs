@@ -112,7 +112,7 @@ fn keep_all(outputs: &Arc<Outputs>, chunks: impl Iterator<Item = u32>, again: im
     for part in chunks.chunks(1_000).rev() {
         for chunk in part {
             let worker = NodeId([*chunk as u8 % 5; 32]);
-            let bytes = content(*chunk).into();
+            let bytes = crate::blob::Blob::Memory(content(*chunk).into());
             outputs.put(Output { slot: *chunk, chunk: *chunk, worker, bytes, again: again(*chunk), turn: None });
         }
         let mut left = part.len();

@@ -13,7 +13,8 @@ use super::confine::{self, Purpose};
 use super::{frame, socket};
 use crate::engine::{EngineConfig, Interrupt, Mode, Unstarted};
 use crate::error::{ProgramError, bounded};
-use crate::message::{ProgramId, Report, Request};
+use crate::input::Input;
+use crate::message::{Chunk, ProgramId, Report, Request};
 use crate::meter::Meter;
 use crate::pool::Pool;
 use crate::program::{PROGRAM_BYTES, Program};
@@ -26,8 +27,8 @@ pub(super) const COMPILE: &str = "compile";
 pub(super) fn only_program() -> ProgramId {
     ProgramId::plain([0; 32])
 }
-/// Reports that go into one frame have about so many bytes of output at most; one output may have more.
-const FRAME_OUTPUTS: usize = 1 << 20;
+/// Reports that go into one frame have so many bytes of output at most; an output that has more goes in parts.
+pub(super) const FRAME_OUTPUTS: usize = 1 << 20;
 
 /// How a child says that the compiled program is not one that it can use.
 pub(super) const UNREADABLE: &str = "the compiled program cannot be used";
@@ -127,8 +128,10 @@ fn run(mode: Mode, memory_bytes: u64) -> Result<(), String> {
     loop {
         match requests.next::<Request>() {
             Ok(mut request) => {
-                if let Request::Job { spec, .. } = &mut request {
-                    spec.data = with_files(&spec.data, requests.get_mut())?;
+                match &mut request {
+                    Request::Job { spec, .. } => spec.data = with_files(&spec.data, requests.get_mut())?,
+                    Request::Run { chunks, .. } => with_inputs(chunks, requests.get_mut())?,
+                    _ => {}
                 }
                 pool.submit(request);
             }
@@ -136,6 +139,16 @@ fn run(mode: Mode, memory_bytes: u64) -> Result<(), String> {
             Err(error) => return Err(words(&error)),
         }
     }
+}
+
+/// Gives chunks the files that came with the request and from which their inputs are read.
+fn with_inputs(chunks: &mut [Chunk], from: &mut socket::Receiver<File>) -> Result<(), String> {
+    for chunk in chunks {
+        if let Input::File(stretch) = &mut chunk.input {
+            stretch.file = Handle(Some(Arc::new(from.file().ok_or("a file did not come along")?)));
+        }
+    }
+    Ok(())
 }
 
 /// The same files, with those that came with the request to read them from.
@@ -147,20 +160,32 @@ fn with_files(data: &[DataFile], from: &mut socket::Receiver<File>) -> Result<Ar
     data.iter().map(with_file).collect()
 }
 
-/// Reports in frames that are not too long.
+/// Reports in frames that are not too long: the node need not have room for a whole output.
 fn framed(reports: Vec<Report>) -> Vec<Vec<Report>> {
     let mut frames = vec![Vec::new()];
-    let mut bytes = 0;
-    for report in reports {
-        let output = if let Report::Finished { output, .. } = &report { output.len() } else { 0 };
-        if bytes + output > FRAME_OUTPUTS && bytes > 0 {
+    let mut room = FRAME_OUTPUTS;
+    let mut add = |report, output: usize| {
+        if output > room {
             frames.push(Vec::new());
-            bytes = 0;
+            room = FRAME_OUTPUTS;
         }
-        bytes += output;
+        room -= output;
         if let Some(last) = frames.last_mut() {
             last.push(report);
         }
+    };
+    for mut report in reports {
+        let mut left = 0;
+        if let Report::Finished { ticket, output, .. } = &mut report {
+            let (len, mut at) = (output.len() as u64, 0);
+            while output.len() > FRAME_OUTPUTS {
+                let bytes = output.split_to(FRAME_OUTPUTS);
+                add(Report::Part { ticket: *ticket, at, len, bytes }, FRAME_OUTPUTS);
+                at += FRAME_OUTPUTS as u64;
+            }
+            left = output.len();
+        }
+        add(report, left);
     }
     frames
 }

@@ -1,13 +1,14 @@
 //! The node's side of compiling: a process a program, which writes what it compiled to a file, or says what is wrong.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cache::Cache;
 use super::{ProcessConfig, child};
 use crate::error::{ProgramError, bounded};
+use crate::input::Input;
 use crate::message::ProgramId;
 
 /// What a process that compiles may say at the end, bytes.
@@ -43,7 +44,7 @@ pub(super) fn compile(
     config: &ProcessConfig,
     cache: &Cache,
     program: ProgramId,
-    bytes: &[u8],
+    bytes: &Input,
     cancel: &Cancel,
 ) -> Result<File, ProgramError> {
     if let Some(file) = cache.find(program) {
@@ -66,7 +67,7 @@ pub(super) fn compile(
 fn run(
     config: &ProcessConfig,
     program: ProgramId,
-    bytes: &[u8],
+    bytes: &Input,
     to: File,
     cancel: &Cancel,
 ) -> io::Result<(ExitStatus, Vec<u8>)> {
@@ -85,7 +86,7 @@ fn run(
     }
     if let Some(mut stdin) = stdin {
         // One that has ended, or been ended, says why by its status.
-        match stdin.write_all(bytes) {
+        match bytes.write_to(&mut stdin) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error),
             _ => {}
         }

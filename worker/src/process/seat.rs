@@ -46,6 +46,8 @@ struct Process {
     used: Used,
     /// The chunk that has started, and what the process had used when it did.
     started: Option<(u64, Duration, Duration)>,
+    /// Of which chunk's output parts have come, how long they are together, and how long it is to be.
+    parts: Option<(u64, u64, u64)>,
 }
 
 /// What a process had used of the processor, and when that was seen.
@@ -125,7 +127,7 @@ fn start(shared: &Shared, seat: usize, batch: &Batch) -> Result<Process, String>
     shared.queue().seats[seat].sit(child);
     let used = Used { cpu: cpu_time(pid), at: Instant::now(), heard: None };
     let (program, jobs) = (batch.program, HashSet::new());
-    Ok(Process { pid, program, node, jobs, since: Instant::now(), micros: 0, used, started: None })
+    Ok(Process { pid, program, node, jobs, since: Instant::now(), micros: 0, used, started: None, parts: None })
 }
 
 /// Hands chunks to a process.
@@ -142,7 +144,9 @@ fn give(process: &mut Process, batch: Batch) -> io::Result<()> {
         socket::send(process.node.get_ref(), &request, &files)?;
         process.jobs.insert(job);
     }
-    say(&Request::Run { job, role, chunks })
+    let files: Vec<_> = chunks.iter().filter_map(|chunk| chunk.input.stretch()?.file.0.clone()).collect();
+    let files: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
+    socket::send(process.node.get_ref(), &frame::frame(&Request::Run { job, role, chunks })?, &files)
 }
 
 /// Listens to a process until it has answered all it was given.
@@ -185,7 +189,10 @@ fn hear(shared: &Shared, seat: usize, process: &mut Process, reports: Vec<Report
     let chair = &mut queue.seats[seat];
     for report in reports {
         let ticket = match report {
-            Report::Started { ticket } | Report::Finished { ticket, .. } | Report::Failed { ticket, .. } => ticket,
+            Report::Started { ticket }
+            | Report::Part { ticket, .. }
+            | Report::Finished { ticket, .. }
+            | Report::Failed { ticket, .. } => ticket,
             // It has nothing to say of programs.
             Report::Loaded { .. } | Report::Refused { .. } => continue,
         };
@@ -203,6 +210,23 @@ fn hear(shared: &Shared, seat: usize, process: &mut Process, reports: Vec<Report
             recall.extend(behind.filter(|other| !chair.recalled.contains(other)));
             chair.recalled.extend(&recall);
             told.push(report);
+            continue;
+        }
+        if let Report::Part { at: begins, len, ref bytes, .. } = report {
+            let most = chair.window[at].spec.limits.output_bytes;
+            let so_far = process.parts.filter(|_| begins > 0);
+            let (of, has, whole) = so_far.unwrap_or((ticket, 0, len));
+            let has = has + bytes.len() as u64;
+            let fits = (of, begins.saturating_add(bytes.len() as u64), len) == (ticket, has, whole)
+                && has < whole
+                && whole <= most;
+            if !fits || bytes.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a part that does not fit"));
+            }
+            process.parts = Some((ticket, has, whole));
+            if !chair.unwanted.contains(&ticket) {
+                told.push(report);
+            }
             continue;
         }
         let Some(item) = chair.window.remove(at) else { continue };
@@ -233,9 +257,14 @@ fn hear(shared: &Shared, seat: usize, process: &mut Process, reports: Vec<Report
 
 /// The report of a chunk that has ended, if it can be true.
 fn sound(process: &mut Process, item: &Item, report: Report) -> Report {
+    let parts = process.parts.take().filter(|(of, ..)| *of == item.chunk.ticket);
+    let (has, whole) = parts.map_or((0, None), |(_, has, whole)| (has, Some(whole)));
     match report {
-        Report::Finished { ticket, output, .. } if output.len() as u64 > item.spec.limits.output_bytes => {
-            let message = format!("it gave {} bytes, more than it could", output.len());
+        Report::Finished { ticket, output, .. }
+            if has + output.len() as u64 > item.spec.limits.output_bytes
+                || whole.is_some_and(|whole| whole != has + output.len() as u64) =>
+        {
+            let message = format!("it gave {} bytes, not what it could", has + output.len() as u64);
             failed(ticket, Failure::Internal { message })
         }
         Report::Finished { wall_micros, .. } => {

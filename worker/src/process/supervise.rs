@@ -9,13 +9,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rustix::process::Signal;
 
 use super::cache::Cache;
 use super::compile::{self, Cancel};
 use super::{ProcessConfig, seat};
 use crate::error::{EngineError, Failure, ProgramError, bounded};
+use crate::input::Input;
 use crate::message::{Chunk, ProgramId, Report, Request};
 use crate::pool::{JOBS, PROGRAMS, QUEUED};
 use crate::room::Lanes;
@@ -27,13 +27,13 @@ const COMPILERS: usize = 3;
 const TURN: Duration = Duration::from_secs(1);
 /// What goes to a process at once takes about so long, and has so many bytes and chunks at most.
 const BATCH_MICROS: u64 = 2_000;
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: u64 = 1 << 20;
 const BATCH_CHUNKS: u64 = 256;
 
 /// Runs chunks, each in a process that can do nothing else. When it is dropped, all of it ends.
 pub struct Processes {
     shared: Arc<Shared>,
-    compiler: SyncSender<(ProgramId, Bytes, Cancel)>,
+    compiler: SyncSender<(ProgramId, Input, Cancel)>,
 }
 
 pub(super) struct Shared {
@@ -247,7 +247,7 @@ impl Processes {
         self.shared.queue().seats.iter().filter_map(|seat| Some(seat.child.as_ref()?.id())).collect()
     }
 
-    fn load(&self, program: ProgramId, bytes: Bytes) {
+    fn load(&self, program: ProgramId, bytes: Input) {
         let mut queue = self.shared.queue();
         let answer = match queue.programs.get(&program) {
             Some(Loading { compiled: None, .. }) => return,
@@ -369,7 +369,7 @@ impl Shared {
         self.report(lost.map(|item| failed(item.chunk.ticket, Failure::NotLoaded)).collect());
     }
 
-    fn compile_all(&self, programs: &Mutex<Receiver<(ProgramId, Bytes, Cancel)>>) {
+    fn compile_all(&self, programs: &Mutex<Receiver<(ProgramId, Input, Cancel)>>) {
         loop {
             let next = programs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok((program, bytes, cancel)) = next else { return };
@@ -509,9 +509,11 @@ impl Queue {
         let most = BATCH_MICROS.checked_div(micros).unwrap_or(1).clamp(1, BATCH_CHUNKS).min(share.max(1));
         let mut bytes = first.chunk.input.len();
         let mut taken = vec![first];
-        while (taken.len() as u64) < most && !taken[0].alone {
+        // One that comes with a file goes by itself.
+        let single = |item: &Item| item.alone || item.chunk.input.stretch().is_some();
+        while (taken.len() as u64) < most && !single(&taken[0]) {
             let fits = |item: &Item| {
-                let alike = item.job == taken[0].job && item.role == taken[0].role && !item.alone;
+                let alike = item.job == taken[0].job && item.role == taken[0].role && !single(item);
                 alike && bytes + item.chunk.input.len() <= BATCH_BYTES
             };
             let Some(item) = self.ready.pop_if(program, memory, now, fits) else { break };

@@ -57,7 +57,7 @@ impl Eq for Handle {}
 
 impl Handle {
     /// Reads from `at` on; no bytes at the end.
-    fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
+    pub(crate) fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
         let file = self.0.as_ref().ok_or(io::ErrorKind::NotFound)?;
         #[cfg(unix)]
         return std::os::unix::fs::FileExt::read_at(&**file, into, at);

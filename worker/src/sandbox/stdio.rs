@@ -6,14 +6,26 @@ use std::io::Write;
 use bytes::{Buf, Bytes};
 
 use crate::error::STDERR_BYTES;
+use crate::input::{Input, Stretch};
 use crate::limits::{Breach, StopFlag};
 
 /// Where stdin comes from.
 pub(crate) enum Source {
     /// All at once.
     Bytes(Bytes),
+    /// From a file, as the guest asks for it.
+    File { stretch: Stretch, at: u64 },
     /// Piece by piece; the iterator may block.
     Pieces { rest: Box<dyn Iterator<Item = Bytes> + Send>, piece: Bytes, stop: StopFlag },
+}
+
+impl From<Input> for Source {
+    fn from(input: Input) -> Source {
+        match input {
+            Input::Bytes(bytes) => Source::Bytes(bytes),
+            Input::File(stretch) => Source::File { stretch, at: 0 },
+        }
+    }
 }
 
 impl Source {
@@ -21,6 +33,11 @@ impl Source {
     fn read(&mut self, into: &mut [u8]) -> Result<usize, Breach> {
         let bytes = match self {
             Source::Bytes(bytes) => bytes,
+            Source::File { stretch, at } => {
+                let read = stretch.read_at(into, *at).map_err(Breach::Input)?;
+                *at += read as u64;
+                return Ok(read);
+            }
             Source::Pieces { rest, piece, stop } => {
                 while piece.is_empty() {
                     let next = rest.next();

@@ -35,7 +35,7 @@ impl Harness {
 
     /// A program, and a job of the same number that runs it.
     fn load(&self, id: u8, wat: &str, spec: JobSpec) {
-        self.pool.submit(Request::Load { program: program(id), bytes: Bytes::from(wat.to_owned()) });
+        self.pool.submit(Request::Load { program: program(id), bytes: wat.to_owned().into() });
         self.pool.submit(Request::Job { job: u64::from(id), program: program(id), spec });
     }
 
@@ -43,7 +43,7 @@ impl Harness {
         let chunks = tickets.into_iter().map(|ticket| Chunk {
             ticket,
             chunk: u32::try_from(ticket).unwrap(),
-            input: Bytes::from(ticket.to_string()),
+            input: ticket.to_string().into(),
         });
         self.pool.submit(Request::Run { job, role: Role::Map, chunks: chunks.collect() });
     }
@@ -203,7 +203,7 @@ fn a_program_loads_once_and_can_be_forgotten() {
     harness.load(1, &empty(), job());
     harness.wait_for(|report| matches!(report, Report::Loaded { .. }));
     // Known already: the bytes are not looked at.
-    harness.pool.submit(Request::Load { program: program(1), bytes: Bytes::from_static(b"rubbish") });
+    harness.pool.submit(Request::Load { program: program(1), bytes: Bytes::from_static(b"rubbish").into() });
     assert_eq!(harness.next(), Report::Loaded { program: program(1) });
     harness.pool.submit(Request::ForgetProgram { program: program(1) });
     harness.run(1, [1]);
@@ -348,7 +348,7 @@ fn messages_travel() {
     let request = Request::Run {
         job: 1,
         role: Role::Reduce,
-        chunks: vec![Chunk { ticket: 1 << 40, chunk: 7, input: Bytes::from_static(b"abc") }],
+        chunks: vec![Chunk { ticket: 1 << 40, chunk: 7, input: Bytes::from_static(b"abc").into() }],
     };
     let bytes = postcard::to_allocvec(&request).unwrap();
     assert_eq!(postcard::from_bytes::<Request>(&bytes).unwrap(), request);
