@@ -215,8 +215,9 @@ fn who_has_all_of_a_jobs_data_and_program_says_so_on_the_dht() {
     let files = scene.files("holder");
     assert_eq!(files.len(), 2);
     for file in files {
-        let name = BlobRef::of(&fs::read(file).unwrap()).id;
         until("its holder and its author are found", || {
+            // The program comes last, and may still be coming.
+            let name = BlobRef::of(&fs::read(&file).unwrap()).id;
             let found = asker.runtime.block_on(asker.net.providers(name));
             found.len() == 2 && found.iter().any(|node| node.to_string() == holder.peer)
         });
