@@ -476,7 +476,7 @@ impl Peer {
             key,
             term: row.term,
             again,
-            provisions: Provisions { program: Input::File(program), data: Arc::clone(&data), held: held },
+            provisions: Provisions { program: Input::File(program), data: Arc::clone(&data), held },
             inputs,
             outputs: Arc::clone(&outputs),
             for_later,
