@@ -30,6 +30,10 @@ pub(super) struct Exchanges(Arc<Shared>);
 
 type Running = HashMap<BlobRef, (mpsc::Sender<Happening>, AbortHandle)>;
 
+/// Who can tell an exchange that lingers anything: the list of those that run, twice itself. Each session has more, and
+/// so has each download.
+const LINGERING: usize = 3;
+
 struct Shared {
     node: NodeId,
     client: Client,
@@ -121,7 +125,7 @@ impl Exchanges {
             return Ok(Some(happenings.clone()));
         }
         let Some(pieces) = pieces() else { return Ok(None) };
-        if running.len() >= limits::EXCHANGES {
+        if running.len() >= limits::EXCHANGES && !make_room(&mut running) {
             return Err(FetchError::Busy);
         }
         let (happenings, queue) = mpsc::channel(limits::HAPPENINGS);
@@ -147,6 +151,19 @@ impl Exchanges {
         running.insert(name, (happenings.clone(), running_task.abort_handle()));
         Ok(Some(happenings))
     }
+}
+
+/// Ends what only lingers: nobody is talked to about it, and nobody waits for it; whether there was anything.
+fn make_room(running: &mut Running) -> bool {
+    let before = running.len();
+    running.retain(|_, (happenings, task)| {
+        let idle = happenings.strong_count() == LINGERING && happenings.capacity() == happenings.max_capacity();
+        if idle {
+            task.abort();
+        }
+        !idle
+    });
+    running.len() < before
 }
 
 impl Shared {

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::blob::{PieceError, Pieces};
 use crate::net::streams::Kind;
-use crate::net::{FetchError, addr};
+use crate::net::{FetchError, addr, limits};
 use crate::store::{Partial, Whole};
 
 fn bytes(pieces: u64) -> Bytes {
@@ -284,5 +284,21 @@ async fn figures() {
         let copies = counted.given() as f64 / 256.0;
         eprintln!("{takers} takers: time / (size / rate) {ratio:.3}, the author sent {copies:.3} copies");
         assert!(places.iter().all(|place| content(place) == bytes));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blobs_one_after_another_are_as_many_as_there_are() {
+    let all: Vec<Bytes> = (0..limits::EXCHANGES as u64 + 40).map(|n| n.to_le_bytes().to_vec().into()).collect();
+    let whole: HashMap<BlobRef, Arc<dyn Pieces>> =
+        all.iter().map(|bytes| (BlobRef::of(bytes), Counted::new(bytes, false) as Arc<dyn Pieces>)).collect();
+    let serve_pieces = Arc::new(move |name| whole.get(&name).cloned());
+    let giver = Node::new(Config { serve_pieces, ..config() }).await;
+    let taker = Node::new(config()).await;
+    for bytes in &all {
+        let into = place(BlobRef::of(bytes));
+        let sources = sources(&taker, &[&giver]).await;
+        within(taker.net.download(BlobRef::of(bytes), into.pieces.clone(), sources)).await.unwrap();
+        assert_eq!(content(&into), *bytes);
     }
 }
