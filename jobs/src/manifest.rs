@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::bounds::{self, Text};
 use crate::chunk::Rows;
 use crate::id::{AuthorId, BlobRef, JobId};
+use crate::role::Role;
 use crate::sign::{Signable, Signed};
 use crate::wire::encode;
 
 /// The version of the manifest's form that this code writes and reads.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// One argument, or one side of an environment variable.
 pub type Arg = Text<{ bounds::ARG_BYTES }>;
@@ -54,6 +55,8 @@ pub struct Manifest {
     pub name: Name,
     /// The WebAssembly program.
     pub program: BlobRef,
+    /// What its chunks are run as: [`Role::Map`], or [`Role::Combine`] where each is a row of another job's outputs.
+    pub role: Role,
     /// Arguments, the program's own name not included.
     #[serde(deserialize_with = "bounds::seq::<_, _, { bounds::ARGV }>")]
     pub argv: Vec<Arg>,
@@ -128,6 +131,7 @@ impl Manifest {
         let fits = [
             ("number of chunks", self.chunks > 0 && pages <= bounds::PAGES),
             ("number of pages", self.pages.len() == pages),
+            ("role", matches!(self.role, Role::Map | Role::Combine)),
             ("copies", (1..=bounds::COPIES).contains(&self.copies)),
             ("blob length", self.blobs().all(|blob| blob.len <= bounds::BLOB_BYTES)),
             ("data names", check_names(self.data.iter().map(|mount| mount.name.as_str())).is_ok()),

@@ -13,7 +13,7 @@ use essaim_jobs::manifest::VERSION;
 use essaim_jobs::wire::decode_canonical;
 use essaim_jobs::{
     AuthorId, BlobId, BlobRef, ChunkInput, FailureNote, IntervalSet, JobId, Keypair, Leaf, Limits, Manifest,
-    ManifestError, Mount, Page, Receipt, Results, Rows, Signed, WireError, decode, encode,
+    ManifestError, Mount, Page, Receipt, Results, Role, Rows, Signed, WireError, decode, encode,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -88,7 +88,7 @@ prop_compose! {
         retries: u32, folds: bool, keep_seconds in 0..bounds::KEEP_SECONDS,
     ) -> Manifest {
         Manifest {
-            version: VERSION, name, program, argv, env,
+            version: VERSION, name, program, role: if strict { Role::Combine } else { Role::Map }, argv, env,
             data: (0_u8..).zip(data).map(|(number, blob)| Mount { name: format!("data/{number}").try_into().unwrap(), blob }).collect(),
             chunks, pages: vec![page; (chunks as usize).div_ceil(bounds::PAGE_CHUNKS)],
             limits: Limits { millis, fuel, ..Limits::default() }, strict, copies, retries, folds, keep_seconds,
@@ -239,6 +239,7 @@ fn a_manifest_out_of_bounds_says_which_field() {
         version: VERSION,
         name: Text::try_from("n".to_owned()).unwrap(),
         program: BlobRef { id: BlobId([0; 32]), len: 1 },
+        role: Role::Map,
         argv: vec![],
         env: vec![],
         data: vec![],
@@ -256,9 +257,10 @@ fn a_manifest_out_of_bounds_says_which_field() {
     };
     assert_eq!(good.check(), Ok(()));
     type Spoil = fn(&mut Manifest);
-    let cases: [(&str, Spoil); 8] = [
+    let cases: [(&str, Spoil); 9] = [
         ("number of chunks", |m| m.chunks = 0),
         ("number of pages", |m| m.chunks = 5_000),
+        ("role", |m| m.role = Role::Reduce),
         ("copies", |m| m.copies = 0),
         ("copies", |m| m.copies = bounds::COPIES + 1),
         ("blob length", |m| m.program.len = bounds::BLOB_BYTES + 1),

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use essaim_jobs::Role;
 use essaim_worker::{ChunkSpec, JobSpec, Program, StopFlag};
 
 use super::fail::Fail;
@@ -46,7 +47,7 @@ pub fn present(outputs: &Arc<Outputs>, chunks: u32, fold: Option<Fold>, stop: &S
             let frames = Frames { outputs: Arc::clone(outputs), next: 0, chunks, body: None, stop: stop.clone() };
             let refused = Arc::default();
             let stdout = Stdout { refused: Arc::clone(&refused) };
-            let done = fold.program.run_streaming(&fold.spec, ChunkSpec::reduce(), frames, stdout, stop);
+            let done = fold.program.run_streaming(&fold.spec, ChunkSpec::once(Role::Reduce), frames, stdout, stop);
             match done {
                 Ok(_) => io::stdout().flush().map_err(unwritten),
                 Err(_) if stop.is_stopped() => Err(Unwritten::Ended),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use essaim_jobs::{Limits, Mount};
+use essaim_jobs::{Limits, Mount, Role};
 use essaim_worker::{Engine, EngineConfig, Mode};
 use serde_json::json;
 
@@ -30,7 +30,7 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
     let program = tokio::task::block_in_place(|| program::check(&engine, path))?;
     let home = join::home(global)?;
     let (draft, how, data) = tokio::task::block_in_place(|| compose(global, &run, &home))?;
-    let folds = program.compiled.declares_reduce() && !run.no_reduce;
+    let folds = program.compiled.roles().reduce && !run.no_reduce;
     let (chunks, bytes) = (draft.chunks(), draft.bytes());
     let what = format!("{}: {} ({}, {how})", program.name, count(chunks, "chunk"), size(bytes));
     if run.dry_run {
@@ -59,6 +59,7 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
     let work = Submission {
         name: program.name.clone(),
         program: program.bytes,
+        role: Role::Map,
         argv: run.args,
         env: run.env,
         draft,

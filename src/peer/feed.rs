@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use essaim_jobs::{BlobRef, ChunkInput, Manifest, Page, Rows, bounds, decode};
-use essaim_worker::{Chunk, Input, Request, Role, Stretch, Workers};
+use essaim_worker::{Chunk, Input, Request, Stretch, Workers};
 use futures::{StreamExt, stream};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
 
@@ -170,7 +170,7 @@ async fn run(feeding: Feeding, incoming: mpsc::Receiver<Vec<u32>>, dropped: Arc<
                 }
             }
         }
-        feeding.pool.submit(Request::Run { job: u64::from(feeding.number), role: Role::Map, chunks });
+        feeding.pool.submit(Request::Run { job: u64::from(feeding.number), role: feeding.manifest.role, chunks });
     }
 }
 

@@ -35,7 +35,9 @@ use coordinator_free::io::{Notice, View};
 use coordinator_free::message::{Close, Reason};
 use essaim_jobs::bounds::{self, TooLong};
 use essaim_jobs::manifest::VERSION;
-use essaim_jobs::{AuthorId, BlobRef, JobId, Keypair, Limits, Manifest, ManifestError, Mount, NodeId, Signed, encode};
+use essaim_jobs::{
+    AuthorId, BlobRef, JobId, Keypair, Limits, Manifest, ManifestError, Mount, NodeId, Role, Signed, encode,
+};
 use essaim_worker::{DataFile, EngineError, Input, JobSpec, Sandbox, Stretch};
 use libp2p::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -116,6 +118,8 @@ pub struct Submission {
     pub name: String,
     /// The WebAssembly program.
     pub program: Bytes,
+    /// What its chunks are run as.
+    pub role: Role,
     /// Its arguments.
     pub argv: Vec<String>,
     /// Its environment.
@@ -397,6 +401,7 @@ impl Peer {
             version: VERSION,
             name: work.name.try_into()?,
             program: BlobRef::of(&program),
+            role: work.role,
             argv: work.argv.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             env: work
                 .env

@@ -39,6 +39,7 @@ impl Kin {
             version,
             name: _,
             program,
+            role,
             argv,
             env,
             data,
@@ -58,10 +59,10 @@ impl Kin {
         let Limits { memory_bytes, output_bytes, millis: _, fuel } = limits;
         let all = encode(&(
             (env!("CARGO_PKG_VERSION"), engine, version, strict),
-            (program, argv, env, data),
+            (program, role, argv, env, data),
             (memory_bytes, output_bytes, fuel),
         ));
-        Kin(blake3::derive_key("essaim 2026 kin of results v1", &all))
+        Kin(blake3::derive_key("essaim 2026 kin of results v2", &all))
     }
 }
 

@@ -22,10 +22,11 @@ mod workers;
 
 pub use engine::{Engine, EngineConfig, Interrupt, Mode, TURN, kind, tag};
 pub use error::{EngineError, Failure, ProgramError, STDERR_BYTES, TEXT_BYTES};
+pub use essaim_jobs::Role;
 pub use input::{Input, Stretch};
 pub use limits::StopFlag;
 pub use message::{Chunk, ProgramId, Report, Request};
 pub use pool::Pool;
 pub use program::{Outcome, PROGRAM_BYTES, Program};
-pub use sandbox::{ChunkSpec, DataFile, Handle, JobSpec, Role};
+pub use sandbox::{ChunkSpec, DataFile, Handle, JobSpec};
 pub use workers::{Sandbox, Workers};

@@ -1,12 +1,13 @@
 //! What the pool is told and what it tells: plain data, addressed by numbers, fit to go to another process.
 
 use bytes::Bytes;
+use essaim_jobs::Role;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Mode;
 use crate::error::{Failure, ProgramError};
 use crate::input::Input;
-use crate::sandbox::{JobSpec, Role};
+use crate::sandbox::JobSpec;
 
 /// A program's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

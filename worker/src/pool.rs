@@ -4,6 +4,7 @@
 //! gathered for about a millisecond, so that a chunk of some microseconds costs no wake-up; a chunk that lasts
 //! is reported as started at the next turn of the epoch, and takes the reports waiting before it along.
 
+use essaim_jobs::Role;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +20,7 @@ use crate::message::{Chunk, ProgramId, Report, Request};
 use crate::meter::{Meter, Spent};
 use crate::program::{Gave, PROGRAM_BYTES, Program};
 use crate::room::Lanes;
-use crate::sandbox::{ChunkSpec, JobSpec, Role};
+use crate::sandbox::{ChunkSpec, JobSpec};
 
 /// The most programs that are loaded or being compiled.
 pub(crate) const PROGRAMS: usize = 256;

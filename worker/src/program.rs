@@ -7,6 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use essaim_jobs::Roles;
+use essaim_jobs::role::SECTION;
 use wasmtime::{
     ExternType, InstancePre, Module, ModuleExport, Store, Trap, UnknownImportError, UpdateDeadline, WasmBacktrace,
 };
@@ -22,9 +24,6 @@ use crate::sandbox::{ChunkSpec, Guest, JobSpec, Sink, Source, Stdio};
 pub const PROGRAM_BYTES: u64 = 64 << 20;
 /// Where a WASI command begins.
 const START: &str = "_start";
-/// The custom section in which a program says what it can do, and the word for a fold of its own.
-const SECTION: &str = "essaim";
-const REDUCE: &[u8] = b"reduce";
 
 /// A program, compiled and linked. Cheap to clone.
 #[derive(Clone)]
@@ -32,7 +31,7 @@ pub struct Program {
     engine: Engine,
     pre: InstancePre<Guest>,
     start: ModuleExport,
-    reduces: bool,
+    roles: Roles,
 }
 
 /// What a chunk gave.
@@ -69,9 +68,8 @@ impl Program {
         }
         let binary = to_binary(bytes)?;
         let module = Module::from_binary(&engine.0.wasmtime, &binary).map_err(compile_error)?;
-        let reduces = custom_section(&binary, SECTION)
-            .is_some_and(|payload| payload.windows(REDUCE.len()).any(|window| window == REDUCE));
-        Program::link(engine, &module, reduces)
+        let roles = custom_section(&binary, SECTION).map(Roles::declared).unwrap_or_default();
+        Program::link(engine, &module, roles)
     }
 
     /// The compiled form, to be run by another process with an engine of the same configuration.
@@ -80,20 +78,20 @@ impl Program {
     }
 
     /// A program of a module of this engine.
-    pub(crate) fn link(engine: &Engine, module: &Module, reduces: bool) -> Result<Program, ProgramError> {
+    pub(crate) fn link(engine: &Engine, module: &Module, roles: Roles) -> Result<Program, ProgramError> {
         let pre = engine.0.linker.instantiate_pre(module).map_err(link_error)?;
         match module.get_export(START) {
             Some(ExternType::Func(f)) if f.params().len() == 0 && f.results().len() == 0 => {}
             _ => return Err(ProgramError::NoStart),
         }
         let start = module.get_export_index(START).ok_or(ProgramError::NoStart)?;
-        Ok(Program { engine: engine.clone(), pre, start, reduces })
+        Ok(Program { engine: engine.clone(), pre, start, roles })
     }
 
-    /// Whether the program says that it can fold the outputs: its custom section `essaim` has the word `reduce`.
+    /// What the program says that it can be run as, beside a map.
     #[must_use]
-    pub fn declares_reduce(&self) -> bool {
-        self.reduces
+    pub fn roles(&self) -> Roles {
+        self.roles
     }
 
     /// The most memory that this machine gives one run, bytes.
@@ -217,7 +215,7 @@ impl Program {
 
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Program").field("reduces", &self.reduces).finish_non_exhaustive()
+        f.debug_struct("Program").field("roles", &self.roles).finish_non_exhaustive()
     }
 }
 

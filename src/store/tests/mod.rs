@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use essaim_jobs::manifest::VERSION;
-use essaim_jobs::{AuthorId, BlobRef, ChunkInput, Limits, Manifest, NodeId, Page, Signed, decode};
+use essaim_jobs::{AuthorId, BlobRef, ChunkInput, Limits, Manifest, NodeId, Page, Role, Signed, decode};
 
 mod crash;
 mod past;
@@ -159,6 +159,7 @@ fn saved(home: &Home, dir: &Path) -> (Saved, Vec<Vec<u8>>) {
         version: VERSION,
         name: "test".to_owned().try_into().unwrap(),
         program: BlobRef::of(b"program"),
+        role: Role::Map,
         argv: Vec::new(),
         env: Vec::new(),
         data: Vec::new(),

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::confine::{self, Purpose};
 use super::{frame, socket};
+use essaim_jobs::Roles;
+
 use crate::engine::{EngineConfig, Interrupt, Mode, Unstarted};
 use crate::error::{ProgramError, bounded};
 use crate::input::Input;
@@ -100,7 +102,7 @@ fn run(mode: Mode, memory_bytes: u64) -> Result<(), String> {
     let purpose = Purpose::Run { memory_bytes };
     confine::give_up_rights(purpose)?;
     let engine = engine.start().map_err(|error| words(&error))?;
-    let program = Program::link(&engine, &module, false).map_err(|error| words(&error))?;
+    let program = Program::link(&engine, &module, Roles::default()).map_err(|error| words(&error))?;
     let requests = own(rustix::stdio::stdin()).map_err(|error| words(&error))?;
     let mut requests = frame::Reader::new(socket::Receiver::new(requests));
     let node = own(rustix::stdio::stdin()).map_err(|error| words(&error))?;

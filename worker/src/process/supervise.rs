@@ -14,12 +14,14 @@ use rustix::process::Signal;
 use super::cache::Cache;
 use super::compile::{self, Cancel};
 use super::{ProcessConfig, seat};
+use essaim_jobs::Role;
+
 use crate::error::{EngineError, Failure, ProgramError, bounded};
 use crate::input::Input;
 use crate::message::{Chunk, ProgramId, Report, Request};
 use crate::pool::{JOBS, PROGRAMS, QUEUED};
 use crate::room::Lanes;
-use crate::sandbox::{JobSpec, Role};
+use crate::sandbox::JobSpec;
 
 /// Programs compiled at the same time: one that takes long does not hold up the others.
 const COMPILERS: usize = 3;

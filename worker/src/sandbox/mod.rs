@@ -17,7 +17,7 @@ mod stdio;
 
 use std::sync::Arc;
 
-use essaim_jobs::Limits;
+use essaim_jobs::{Limits, Role};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
@@ -35,26 +35,6 @@ pub(crate) use stdio::{Sink, Source, Stdio};
 const WASI: &str = "wasi_snapshot_preview1";
 /// The guest's `argv[0]`, the same everywhere.
 const PROGRAM_NAME: &str = "essaim";
-
-/// What a chunk is run as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Role {
-    /// A piece of the input to its output.
-    Map,
-    /// All outputs, in order, to one.
-    Reduce,
-}
-
-impl Role {
-    /// The value of `ESSAIM_ROLE`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Role::Map => "map",
-            Role::Reduce => "reduce",
-        }
-    }
-}
 
 /// What is the same for all chunks of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,10 +67,10 @@ impl ChunkSpec {
         ChunkSpec { role: Role::Map, chunk }
     }
 
-    /// The fold of all outputs.
+    /// What is done once: the fold of all outputs, or the cut of the input.
     #[must_use]
-    pub fn reduce() -> ChunkSpec {
-        ChunkSpec { role: Role::Reduce, chunk: 0 }
+    pub fn once(role: Role) -> ChunkSpec {
+        ChunkSpec { role, chunk: 0 }
     }
 
     /// The number of its stream of randomness.
@@ -98,6 +78,8 @@ impl ChunkSpec {
         let role = match self.role {
             Role::Map => 0,
             Role::Reduce => 1,
+            Role::Split => 2,
+            Role::Combine => 3,
         };
         role << 32 | u64::from(self.chunk)
     }

@@ -76,8 +76,8 @@ fn features_that_would_differ_between_machines_are_off() {
 
 #[test]
 fn a_fold_of_its_own_is_declared_in_a_custom_section() {
-    assert!(!load(&empty()).declares_reduce());
-    let with = |section: &str| load(&format!(r#"(module {section} (func (export "_start")))"#)).declares_reduce();
+    assert!(!load(&empty()).roles().reduce);
+    let with = |section: &str| load(&format!(r#"(module {section} (func (export "_start")))"#)).roles().reduce;
     assert!(with(r#"(@custom "name2" "x") (@custom "essaim" "map,reduce")"#));
     assert!(!with(r#"(@custom "essaim" "map")"#));
     assert!(!with(r#"(@custom "other" "reduce")"#));

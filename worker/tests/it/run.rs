@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use essaim_worker::{ChunkSpec, Engine, EngineConfig, Failure, JobSpec, Program, STDERR_BYTES, StopFlag};
+use essaim_worker::{ChunkSpec, Engine, EngineConfig, Failure, JobSpec, Program, Role, STDERR_BYTES, StopFlag};
 
 use crate::guests::{command, echo, empty, engine, job, limits, load, run, spin, start};
 
@@ -201,7 +201,7 @@ fn randomness_differs_between_chunks_roles_and_jobs() {
     let all = BTreeSet::from([
         output(&measure, &job(), ChunkSpec::map(0)),
         output(&measure, &job(), ChunkSpec::map(1)),
-        output(&measure, &job(), ChunkSpec::reduce()),
+        output(&measure, &job(), ChunkSpec::once(Role::Reduce)),
         output(&measure, &other, ChunkSpec::map(0)),
     ]);
     assert_eq!(all.len(), 4);
@@ -249,7 +249,7 @@ fn arguments_and_environment() {
     };
     let text = |chunk| String::from_utf8(output(&print, &job, chunk)).unwrap();
     assert_eq!(text(ChunkSpec::map(42)), "essaim\0-n\0naïve word\0A=1\0ESSAIM_CHUNK=42\0ESSAIM_ROLE=map\0");
-    assert!(text(ChunkSpec::reduce()).ends_with("ESSAIM_CHUNK=0\0ESSAIM_ROLE=reduce\0"));
+    assert!(text(ChunkSpec::once(Role::Reduce)).ends_with("ESSAIM_CHUNK=0\0ESSAIM_ROLE=reduce\0"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
-use essaim_worker::{ChunkSpec, Failure, StopFlag};
+use essaim_worker::{ChunkSpec, Failure, Role, StopFlag};
 
 use crate::guests::{echo, job, limits, load, spin};
 
@@ -54,8 +54,9 @@ fn a_stream_longer_than_any_limit_in_bounded_memory() {
         l.memory_bytes = 1 << 20;
         l.millis = 1;
     });
-    let outcome =
-        load(&echo()).run_streaming(&job, ChunkSpec::reduce(), pieces, written.clone(), &StopFlag::default()).unwrap();
+    let outcome = load(&echo())
+        .run_streaming(&job, ChunkSpec::once(Role::Reduce), pieces, written.clone(), &StopFlag::default())
+        .unwrap();
     assert!(outcome.output.is_empty());
     assert_eq!(written.0.load(Ordering::Relaxed), PIECES * PIECE as u64);
     assert_eq!(live.load(Ordering::Relaxed), 0);
@@ -81,7 +82,7 @@ fn output_comes_before_the_input_ends() {
     let echo = load(&echo());
     let runner = std::thread::spawn(move || {
         let pieces = std::iter::from_fn(move || pieces.blocking_recv());
-        echo.run_streaming(&job(), ChunkSpec::reduce(), pieces, Channel(output), &StopFlag::default())
+        echo.run_streaming(&job(), ChunkSpec::once(Role::Reduce), pieces, Channel(output), &StopFlag::default())
     });
     for piece in ["one", "", "two"] {
         input.blocking_send(Bytes::from(piece)).unwrap();
@@ -106,7 +107,8 @@ fn a_writer_that_fails_ends_the_run_by_name() {
         }
     }
     let forever = std::iter::repeat(Bytes::from_static(b"x"));
-    let result = load(&echo()).run_streaming(&job(), ChunkSpec::reduce(), forever, Broken, &StopFlag::default());
+    let result =
+        load(&echo()).run_streaming(&job(), ChunkSpec::once(Role::Reduce), forever, Broken, &StopFlag::default());
     let (failure, _) = result.unwrap_err();
     assert!(matches!(&failure, Failure::Sink { message } if message.contains("the pipe burst")), "{failure:?}");
 }
@@ -118,7 +120,7 @@ fn stop_ends_a_stream_that_computes_and_one_that_reads() {
         let runner = std::thread::spawn({
             let (program, stop) = (load(&program), stop.clone());
             let forever = std::iter::repeat(Bytes::from_static(b"x"));
-            move || program.run_streaming(&job(), ChunkSpec::reduce(), forever, io::sink(), &stop)
+            move || program.run_streaming(&job(), ChunkSpec::once(Role::Reduce), forever, io::sink(), &stop)
         });
         stop.stop();
         assert_eq!(runner.join().unwrap().unwrap_err().0, Failure::Stopped);
@@ -140,6 +142,6 @@ fn a_stopped_stream_is_not_a_short_one() {
             (left > 0).then(|| Bytes::from_static(b"x"))
         })
     };
-    let result = load(&echo()).run_streaming(&job(), ChunkSpec::reduce(), pieces, io::sink(), &stop);
+    let result = load(&echo()).run_streaming(&job(), ChunkSpec::once(Role::Reduce), pieces, io::sink(), &stop);
     assert_eq!(result.unwrap_err().0, Failure::Stopped);
 }
