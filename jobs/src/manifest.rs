@@ -68,6 +68,8 @@ pub struct Manifest {
     pub data: Vec<Mount>,
     /// Number of chunks, 1 to `PAGES` × `PAGE_CHUNKS`.
     pub chunks: u32,
+    /// The number under which the program sees the first of them: not 0 where the job goes on with the input of another.
+    pub first_chunk: u32,
     /// The chunk table: encoded [`crate::Page`]s of `PAGE_CHUNKS` chunks each, the last one may be shorter.
     #[serde(deserialize_with = "bounds::seq::<_, _, { bounds::PAGES }>")]
     pub pages: Vec<BlobRef>,
@@ -130,6 +132,7 @@ impl Manifest {
         let pages = (self.chunks as usize).div_ceil(bounds::PAGE_CHUNKS);
         let fits = [
             ("number of chunks", self.chunks > 0 && pages <= bounds::PAGES),
+            ("first chunk's number", self.first_chunk.checked_add(self.chunks).is_some()),
             ("number of pages", self.pages.len() == pages),
             ("role", matches!(self.role, Role::Map | Role::Combine)),
             ("copies", (1..=bounds::COPIES).contains(&self.copies)),

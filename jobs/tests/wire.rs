@@ -85,12 +85,12 @@ prop_compose! {
         name in text(), program in blob(), argv in prop::collection::vec(text(), 0..4),
         env in prop::collection::vec((text(), text()), 0..3), data in prop::collection::vec(blob(), 0..3),
         chunks in 1_u32..10_000, page in blob(), copies in 1..=bounds::COPIES, millis in 1_u64..100_000, fuel: Option<u64>, strict: bool, nonce: u64,
-        retries: u32, folds: bool, keep_seconds in 0..bounds::KEEP_SECONDS,
+        retries in 0..u32::MAX / 2, folds: bool, keep_seconds in 0..bounds::KEEP_SECONDS,
     ) -> Manifest {
         Manifest {
             version: VERSION, name, program, role: if strict { Role::Combine } else { Role::Map }, argv, env,
             data: (0_u8..).zip(data).map(|(number, blob)| Mount { name: format!("data/{number}").try_into().unwrap(), blob }).collect(),
-            chunks, pages: vec![page; (chunks as usize).div_ceil(bounds::PAGE_CHUNKS)],
+            chunks, first_chunk: retries, pages: vec![page; (chunks as usize).div_ceil(bounds::PAGE_CHUNKS)],
             limits: Limits { millis, fuel, ..Limits::default() }, strict, copies, retries, folds, keep_seconds,
             author: AuthorId(key().public()), created_ms: nonce / 2, nonce,
         }
@@ -244,6 +244,7 @@ fn a_manifest_out_of_bounds_says_which_field() {
         env: vec![],
         data: vec![],
         chunks: 1,
+        first_chunk: 0,
         pages: vec![BlobRef { id: BlobId([0; 32]), len: 1 }],
         limits: Limits::default(),
         strict: false,
@@ -257,8 +258,9 @@ fn a_manifest_out_of_bounds_says_which_field() {
     };
     assert_eq!(good.check(), Ok(()));
     type Spoil = fn(&mut Manifest);
-    let cases: [(&str, Spoil); 9] = [
+    let cases: [(&str, Spoil); 10] = [
         ("number of chunks", |m| m.chunks = 0),
+        ("first chunk's number", |m| m.first_chunk = u32::MAX),
         ("number of pages", |m| m.chunks = 5_000),
         ("role", |m| m.role = Role::Reduce),
         ("copies", |m| m.copies = 0),

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::args::Global;
 use super::fail::Fail;
 use super::jobs;
-use super::present::{Fold, Unwritten, present};
+use super::present::{Fold, Leg, Unwritten, present};
 use super::progress::Show;
 use super::say::{count, say};
 use crate::control::{Asked, Wish, Wishes};
@@ -48,10 +48,10 @@ pub async fn to_the_end(global: &Global, peer: Peer, mut wishes: Wishes, followe
     let fold = fold.map(|program| Fold { program, spec: job.spec() });
     let stop = StopFlag::default();
     let (written, writing) = oneshot::channel();
-    let (outputs, stopping) = (Arc::clone(&job.outputs), stop.clone());
+    let (leg, stopping) = (Leg { outputs: Arc::clone(&job.outputs), chunks }, stop.clone());
     std::thread::spawn(move || {
         // Whoever waits for it may have given up.
-        let _ = written.send(present(&outputs, chunks, fold, &stopping));
+        let _ = written.send(present(std::iter::once(leg), fold, &stopping));
     });
     let outcome = follow(global, &peer, &mut wishes, job, lends, writing).await;
     let job_took = opened.elapsed();

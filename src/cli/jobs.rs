@@ -13,7 +13,7 @@ use super::args::{Attach, Cancel, Global, all_cpus, half_memory};
 use super::fail::Fail;
 use super::follow::{self, Followed};
 use super::peers::say_distrusted;
-use super::present::{Fold, Unwritten, present};
+use super::present::{Fold, Leg, Unwritten, present};
 use super::say::{count, say};
 use super::{join, owner, sandbox};
 use crate::control::{self, Wish};
@@ -145,7 +145,8 @@ pub async fn results(global: &Global, job: &str) -> Result<(), Fail> {
             Ok(Fold { program, spec: spec(&row.manifest.body, data) })
         });
         outputs.close();
-        match present(&Arc::new(outputs), chunks, fold.transpose()?, &StopFlag::default()) {
+        let leg = Leg { outputs: Arc::new(outputs), chunks };
+        match present(std::iter::once(leg), fold.transpose()?, &StopFlag::default()) {
             Ok(()) => Ok(()),
             Err(Unwritten::Ended) => Err(missing()),
             Err(Unwritten::Closed) => Err(Fail::new("", "").with_status(141)),

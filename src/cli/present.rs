@@ -20,6 +20,13 @@ pub struct Fold {
     pub spec: JobSpec,
 }
 
+/// The outputs of one job, as they are sealed. A run may be several jobs, one after the other.
+#[derive(Clone, Debug)]
+pub struct Leg {
+    pub outputs: Arc<Outputs>,
+    pub chunks: u32,
+}
+
 /// Why the output did not get to its end.
 pub enum Unwritten {
     /// The job has no more outputs: it says itself why.
@@ -32,19 +39,25 @@ pub enum Unwritten {
     Failed(Fail),
 }
 
-/// Writes the outputs in order, or their fold, to standard output as they come. Blocks.
-pub fn present(outputs: &Arc<Outputs>, chunks: u32, fold: Option<Fold>, stop: &StopFlag) -> Result<(), Unwritten> {
+/// Writes the outputs of all legs in order, or their fold, to standard output as they come. Blocks.
+pub fn present(
+    legs: impl Iterator<Item = Leg> + Send + 'static,
+    fold: Option<Fold>,
+    stop: &StopFlag,
+) -> Result<(), Unwritten> {
     let mut stdout = io::stdout().lock();
     match fold {
         None => {
-            for chunk in 0..chunks {
-                copy(&outputs.wait(chunk).ok_or(Unwritten::Ended)?, &mut stdout)?;
+            for Leg { outputs, chunks } in legs {
+                for chunk in 0..chunks {
+                    copy(&outputs.wait(chunk).ok_or(Unwritten::Ended)?, &mut stdout)?;
+                }
             }
             stdout.flush().map_err(unwritten)
         }
         Some(fold) => {
             drop(stdout);
-            let frames = Frames { outputs: Arc::clone(outputs), next: 0, chunks, body: None, stop: stop.clone() };
+            let frames = Frames { legs, leg: None, body: None, stop: stop.clone() };
             let refused = Arc::default();
             let stdout = Stdout { refused: Arc::clone(&refused) };
             let done = fold.program.run_streaming(&fold.spec, ChunkSpec::once(Role::Reduce), frames, stdout, stop);
@@ -115,16 +128,16 @@ impl Write for Stdout {
 }
 
 /// The outputs as a fold reads them: each preceded by its length, a little-endian `u32`.
-struct Frames {
-    outputs: Arc<Outputs>,
-    next: u32,
-    chunks: u32,
+struct Frames<L> {
+    legs: L,
+    /// The leg that is being read, and its next chunk.
+    leg: Option<(Leg, u32)>,
     /// The output that is being read, and how far.
     body: Option<(Blob, u64)>,
     stop: StopFlag,
 }
 
-impl Iterator for Frames {
+impl<L: Iterator<Item = Leg>> Iterator for Frames<L> {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
@@ -133,18 +146,21 @@ impl Iterator for Frames {
             self.body = Some((output, at + piece.len() as u64));
             return Some(piece);
         }
-        if self.next == self.chunks {
-            return None;
-        }
-        let Some(output) = self.outputs.wait(self.next) else { return self.give_up() };
-        self.next += 1;
+        let (leg, chunk) = loop {
+            match self.leg.take_if(|(leg, next)| *next < leg.chunks) {
+                Some(next) => break next,
+                None => self.leg = Some((self.legs.next()?, 0)),
+            }
+        };
+        let Some(output) = leg.outputs.wait(chunk) else { return self.give_up() };
+        self.leg = Some((leg, chunk + 1));
         let header = Bytes::copy_from_slice(&(output.len() as u32).to_le_bytes());
         self.body = Some((output, 0));
         Some(header)
     }
 }
 
-impl Frames {
+impl<L> Frames<L> {
     /// The rest will not come. The fold must not take what it has for everything.
     fn give_up(&mut self) -> Option<Bytes> {
         self.stop.stop();

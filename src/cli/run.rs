@@ -60,6 +60,7 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         name: program.name.clone(),
         program: program.bytes,
         role: Role::Map,
+        first_chunk: 0,
         argv: run.args,
         env: run.env,
         draft,

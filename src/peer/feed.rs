@@ -127,7 +127,7 @@ impl Drop for Feed {
 }
 
 async fn run(feeding: Feeding, incoming: mpsc::Receiver<Vec<u32>>, dropped: Arc<Mutex<HashSet<u32>>>) {
-    let rows = feeding.manifest.rows();
+    let (rows, first) = (feeding.manifest.rows(), feeding.manifest.first_chunk);
     let table = Arc::new(Table {
         manifest: Arc::clone(&feeding.manifest),
         source: feeding.source.clone(),
@@ -161,7 +161,7 @@ async fn run(feeding: Feeding, incoming: mpsc::Receiver<Vec<u32>>, dropped: Arc<
             match input {
                 _ if is_dropped(slot) => {}
                 Ok(input) => {
-                    chunks.push(Chunk { ticket: ticket(feeding.number, slot), chunk: rows.chunk(slot), input });
+                    chunks.push(Chunk { ticket: ticket(feeding.number, slot), chunk: first + rows.chunk(slot), input });
                 }
                 Err(why) => {
                     if feeding.lost.send((feeding.number, slot, why)).await.is_err() {

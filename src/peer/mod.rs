@@ -120,6 +120,8 @@ pub struct Submission {
     pub program: Bytes,
     /// What its chunks are run as.
     pub role: Role,
+    /// The number under which the program sees the first of its chunks.
+    pub first_chunk: u32,
     /// Its arguments.
     pub argv: Vec<String>,
     /// Its environment.
@@ -410,6 +412,7 @@ impl Peer {
                 .collect::<Result<_, _>>()?,
             data: work.data,
             chunks,
+            first_chunk: work.first_chunk,
             pages,
             limits: work.limits,
             strict: work.strict,

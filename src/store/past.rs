@@ -44,6 +44,7 @@ impl Kin {
             env,
             data,
             chunks: _,
+            first_chunk,
             pages: _,
             limits,
             strict,
@@ -59,7 +60,7 @@ impl Kin {
         let Limits { memory_bytes, output_bytes, millis: _, fuel } = limits;
         let all = encode(&(
             (env!("CARGO_PKG_VERSION"), engine, version, strict),
-            (program, role, argv, env, data),
+            (program, role, first_chunk, argv, env, data),
             (memory_bytes, output_bytes, fuel),
         ));
         Kin(blake3::derive_key("essaim 2026 kin of results v2", &all))

@@ -164,6 +164,7 @@ fn saved(home: &Home, dir: &Path) -> (Saved, Vec<Vec<u8>>) {
         env: Vec::new(),
         data: Vec::new(),
         chunks: draft.chunks() as u32,
+        first_chunk: 0,
         pages: draft.pages().unwrap(),
         limits: Limits { memory_bytes: 1, output_bytes: 1, millis: 1, fuel: None },
         strict: false,

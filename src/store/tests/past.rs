@@ -93,6 +93,7 @@ pub(super) fn manifest(chunks: u32, pages: Vec<BlobRef>, author: AuthorId, nonce
         env: Vec::new(),
         data: Vec::new(),
         chunks,
+        first_chunk: 0,
         pages,
         limits: Limits::default(),
         strict: false,
@@ -168,6 +169,7 @@ fn a_job_that_differs_in_what_its_chunks_see_takes_nothing() {
     assert_eq!(takes(&|manifest| manifest.env = vec![(text("A"), text("b"))]), 0);
     assert_eq!(takes(&|manifest| manifest.data = data("a", b"x")), 0);
     assert_eq!(takes(&|manifest| manifest.role = Role::Combine), 0);
+    assert_eq!(takes(&|manifest| manifest.first_chunk = 1), 0);
     assert_eq!(takes(&|manifest| manifest.strict = true), 0);
     assert_eq!(takes(&|manifest| manifest.limits.memory_bytes -= 1), 0);
     assert_eq!(takes(&|manifest| manifest.limits.output_bytes -= 1), 0);
