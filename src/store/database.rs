@@ -11,6 +11,7 @@ use redb::{
     Builder, Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
     TableHandle, WriteTransaction,
 };
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::past::{Kin, Past, Sum};
@@ -195,8 +196,17 @@ impl Store {
 
     /// This author's jobs, by name.
     pub(super) fn jobs(&self) -> Result<Vec<(JobId, Row)>, StoreError> {
-        let jobs = self.db.begin_read()?.open_table(JOBS)?;
-        jobs.iter()?
+        self.rows(JOBS)
+    }
+
+    /// All that stands in a table with a row a job.
+    fn rows<T: DeserializeOwned>(
+        &self,
+        table: TableDefinition<[u8; 32], &[u8]>,
+    ) -> Result<Vec<(JobId, T)>, StoreError> {
+        let table = self.db.begin_read()?.open_table(table)?;
+        table
+            .iter()?
             .map(|entry| {
                 let (job, row) = entry?;
                 Ok((JobId(job.value()), decode(row.value(), ROW_BYTES)?))
@@ -306,13 +316,7 @@ impl Store {
 
     /// The jobs that are over, and whose outputs are here.
     pub(super) fn past(&self) -> Result<Vec<(JobId, Past)>, StoreError> {
-        let past = self.db.begin_read()?.open_table(PAST)?;
-        past.iter()?
-            .map(|entry| {
-                let (job, past) = entry?;
-                Ok((JobId(job.value()), decode(past.value(), ROW_BYTES)?))
-            })
-            .collect()
+        self.rows(PAST)
     }
 
     /// Forgets some of them, and their outputs.

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
 
-use essaim_jobs::{AuthorId, JobId, Keypair, NodeId, Signed};
+use essaim_jobs::{AuthorId, IntervalSet, JobId, Keypair, NodeId, Signed};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use redb::{Database, StorageBackend};
@@ -217,11 +217,7 @@ fn run(writes: Option<u32>, seed: u64) -> u32 {
     for chunk in &safe {
         assert!(found.contains(*chunk), "chunk {chunk} was safe; {writes:?} writes, seed {seed}");
     }
-    for chunk in found.iter() {
-        let blob = opened.wait(chunk).unwrap();
-        let is_right = blob.read(0, blob.len() as usize).is_ok_and(|bytes| bytes == content(chunk));
-        assert!(is_right, "chunk {chunk} is spoilt; {writes:?} writes, seed {seed}");
-    }
+    are_right(&opened, &found, &format!("{writes:?} writes, seed {seed}"));
     // And it goes on.
     let more = collect(&opened);
     assert_eq!(found.len() + more.len() as u64, u64::from(CHUNKS), "{writes:?} writes, seed {seed}");
@@ -229,6 +225,15 @@ fn run(writes: Option<u32>, seed: u64) -> u32 {
     let (again, _file) = open(&db, &outputs);
     assert_eq!(again.unwrap().sealed().len(), u64::from(CHUNKS), "{writes:?} writes, seed {seed}");
     used
+}
+
+/// All that was found is what had been kept.
+fn are_right(opened: &Outputs, found: &IntervalSet, when: &str) {
+    for chunk in found.iter() {
+        let blob = opened.wait(chunk).unwrap();
+        let is_right = blob.read(0, blob.len() as usize).is_ok_and(|bytes| bytes == content(chunk));
+        assert!(is_right, "chunk {chunk} is spoilt; {when}");
+    }
 }
 
 #[test]
@@ -278,11 +283,7 @@ fn take(writes: Option<u32>, seed: u64) -> u32 {
     let opened = Outputs::on(Box::new(ours), file, Arc::new(store), later, CHUNKS).unwrap();
     let found = opened.sealed();
     assert!(taken.is_err() || found.len() == u64::from(CHUNKS), "{writes:?} writes, seed {seed}");
-    for chunk in found.iter() {
-        let blob = opened.wait(chunk).unwrap();
-        let is_right = blob.read(0, blob.len() as usize).is_ok_and(|bytes| bytes == content(chunk));
-        assert!(is_right, "chunk {chunk} is spoilt; {writes:?} writes, seed {seed}");
-    }
+    are_right(&opened, &found, &format!("{writes:?} writes, seed {seed}"));
     used
 }
 

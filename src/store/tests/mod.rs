@@ -155,27 +155,7 @@ fn saved(home: &Home, dir: &Path) -> (Saved, Vec<Vec<u8>>) {
         at += input.len() as u64;
     }
     let author = home.keypair("author").unwrap();
-    let manifest = Manifest {
-        version: VERSION,
-        name: "test".to_owned().try_into().unwrap(),
-        program: BlobRef::of(b"program"),
-        role: Role::Map,
-        argv: Vec::new(),
-        env: Vec::new(),
-        data: Vec::new(),
-        chunks: draft.chunks() as u32,
-        first_chunk: 0,
-        pages: draft.pages().unwrap(),
-        limits: Limits { memory_bytes: 1, output_bytes: 1, millis: 1, fuel: None },
-        strict: false,
-        copies: 1,
-        retries: 3,
-        folds: false,
-        keep_seconds: 0,
-        author: AuthorId(author.public()),
-        created_ms: 0,
-        nonce: 7,
-    };
+    let manifest = past::manifest(inputs.len() as u32, draft.pages().unwrap(), AuthorId(author.public()), 7);
     manifest.check().unwrap();
     let row = Row::new(Signed::sign(manifest, &author));
     (draft.save(home, row, b"program", None).unwrap(), inputs)
