@@ -7,8 +7,11 @@
 //! `essaim-worker`; only [`peer`] joins them to the network and the disk.
 
 pub mod blob;
+mod build;
 pub mod cli;
 pub mod control;
+mod machine;
 pub mod net;
 pub mod peer;
+pub mod sandbox;
 pub mod store;

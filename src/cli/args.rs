@@ -13,9 +13,10 @@ use libp2p::Multiaddr;
 
 use super::config::Config;
 use super::data;
-use super::sandbox::Kind;
+use crate::machine::{LEAST_MEMORY, all_cpus, half_memory};
 use crate::net::{AddrError, PeerAddr, SwarmName, parse_listen};
-use crate::peer::{HourRange, Hours, HoursError, Terms, When};
+use crate::peer::{HourRange, Hours, HoursError, Terms, When, Whose};
+use crate::sandbox::Kind;
 
 /// Run programs on every machine of a swarm. Nobody is in charge.
 #[derive(Debug, Parser)]
@@ -139,6 +140,7 @@ impl Join {
     /// On which terms this machine is to be lent.
     pub fn terms(&self) -> Terms {
         Terms {
+            whose: Whose::Anyones,
             cpus: self.cpus.unwrap_or_else(all_cpus),
             memory_bytes: self.memory.unwrap_or_else(half_memory),
             when: self.when.into(),
@@ -357,9 +359,6 @@ fn bytes(text: &str) -> Result<u64, String> {
     Ok(size.as_u64())
 }
 
-/// The least memory that can be lent, bytes: with less hardly a program starts.
-const LEAST_MEMORY: u64 = 16 << 20;
-
 fn memory(text: &str) -> Result<u64, String> {
     let size = bytes(text)?;
     let hint = "with less than 16MiB hardly a program starts; to lend nothing for a while, say `essaim pause`";
@@ -412,21 +411,4 @@ fn variable(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write it as NAME=VALUE".to_owned()),
     }
-}
-
-/// The threads that are lent when nobody says how many: all.
-pub fn all_cpus() -> u16 {
-    std::thread::available_parallelism().map_or(1, |n| n.get().min(1_024) as u16)
-}
-
-/// The memory that is lent when nobody says how much: half of what this machine has, or of what it lets this process have.
-pub fn half_memory() -> u64 {
-    let memory = sysinfo::RefreshKind::nothing().with_memory(sysinfo::MemoryRefreshKind::nothing().with_ram());
-    let system = sysinfo::System::new_with_specifics(memory);
-    let all = system.map(|system| match system.cgroup_limits() {
-        Some(limits) => limits.total_memory.min(system.total_memory()),
-        None => system.total_memory(),
-    });
-    // Where it is not known, as little as hardly a machine has.
-    (all.unwrap_or(1 << 30) / 2).max(LEAST_MEMORY)
 }

@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 use super::args::Global;
 use super::fail::Fail;
 use super::jobs;
-use super::present::{Fold, Leg, Unwritten, present};
+use super::present::{Unwritten, present};
 use super::progress::Show;
 use super::say::{count, say};
 use crate::control::{Asked, Wish, Wishes};
-use crate::peer::{End, Job, Peer, Progress};
+use crate::peer::{End, Fold, Job, Leg, Peer, Progress};
 
 /// How often the bar is renewed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

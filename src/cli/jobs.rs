@@ -9,15 +9,17 @@ use essaim_jobs::{JobId, Manifest};
 use essaim_worker::{Engine, EngineConfig, Mode, Program, StopFlag};
 use serde_json::{Value, json};
 
-use super::args::{Attach, Cancel, Global, all_cpus, half_memory};
+use super::args::{Attach, Cancel, Global};
 use super::fail::Fail;
 use super::follow::{self, Followed};
 use super::peers::say_distrusted;
-use super::present::{Fold, Leg, Unwritten, present};
+use super::present::{Unwritten, present};
 use super::say::{count, say};
-use super::{join, owner, sandbox};
+use super::{join, owner};
 use crate::control::{self, Wish};
-use crate::peer::{Job, Terms, mounted, spec};
+use crate::machine::{all_cpus, half_memory};
+use crate::peer::{Fold, Job, Leg, Terms, mounted, spec};
+use crate::sandbox;
 use crate::store::{Home, HomeError, Saved};
 
 /// How long a job that is given up waits to be heard by those who work on it, and for its end.

@@ -1,18 +1,18 @@
 //! `essaim join`, and how every command makes its node.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use etcetera::BaseStrategy;
 use serde_json::json;
 
 use super::args::{Global, Join};
 use super::fail::Fail;
-use super::sandbox;
 use super::say::{count, say};
 use crate::control::{self, Asked, Wish, Wishes};
+use crate::machine::meeting_place;
 use crate::peer::{Config, JobStatus, Peer, Status, Terms, Why};
+use crate::sandbox;
 use crate::store::Home;
 
 /// How long it takes at most until what the owner wants is so, or is not going to be.
@@ -177,26 +177,20 @@ pub fn home(global: &Global) -> Result<Home, Fail> {
 /// # Errors
 /// It cannot listen, or its home cannot be used.
 pub async fn start(global: &Global, home: Home, kind: sandbox::Kind, terms: Terms) -> Result<Peer, Fail> {
-    let sandbox = sandbox::of(kind, &home, &terms)?;
+    let sandbox = sandbox::of(kind, &home, &terms).map_err(|e| Fail::of(&e, e.hint()))?;
     let config = Config {
         home,
         swarm: global.swarm.clone(),
         listen: global.listen.iter().flat_map(|listen| listen.0.clone()).collect(),
         peers: global.peers.clone(),
         mdns: !global.no_mdns,
-        local_dir: local_dir(),
+        local_dir: meeting_place(),
         upload: global.upload,
         disk_bytes: global.disk,
         terms,
         sandbox,
     };
     Peer::start(config).await.map_err(|e| Fail::of(&e, e.hint()))
-}
-
-/// Where the nodes of this user on this machine find one another.
-fn local_dir() -> Option<PathBuf> {
-    let base = etcetera::choose_base_strategy().ok()?;
-    Some(base.runtime_dir().unwrap_or_else(|| base.cache_dir()).join("essaim"))
 }
 
 /// The polite way to end a process. Where there is none, waits for ever.

@@ -1,7 +1,6 @@
 //! The command line: what a person writes, sees and is told.
 
 mod args;
-mod build;
 mod config;
 mod data;
 mod fail;
@@ -15,7 +14,6 @@ mod present;
 mod program;
 mod progress;
 mod run;
-mod sandbox;
 mod say;
 
 use std::process::ExitCode;
@@ -28,9 +26,7 @@ use crate::control::Wish;
 /// wrong use, 130 when the person broke it off, and 1 for everything else.
 #[must_use]
 pub fn main() -> ExitCode {
-    if let Some(status) = sandbox::is_one() {
-        return status;
-    }
+    crate::sandbox::become_one();
     let args::Parsed { global, command, configured } = match args::parse(std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(error) => {

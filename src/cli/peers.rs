@@ -10,10 +10,10 @@ use tokio::time::{Instant, sleep};
 use super::args::{Global, Peers};
 use super::fail::Fail;
 use super::join::{self, roughly};
-use super::sandbox::Kind;
 use super::say::{count, say};
 use crate::net::Found;
 use crate::peer::{self, Job, Known, Terms};
+use crate::sandbox::Kind;
 use crate::store::Home;
 
 /// Looks that bring nobody new before the list is taken for whole, and the pause between two.

@@ -3,29 +3,11 @@
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use essaim_jobs::Role;
-use essaim_worker::{ChunkSpec, JobSpec, Program, StopFlag};
+use essaim_worker::{Failure, StopFlag};
 
 use super::fail::Fail;
-use crate::blob::Blob;
-use crate::store::Outputs;
-
-/// Bytes of an output that are in memory at once.
-const PIECE: usize = 256 << 10;
-
-/// The program's own fold over its outputs.
-pub struct Fold {
-    pub program: Program,
-    pub spec: JobSpec,
-}
-
-/// The outputs of one job, as they are sealed. A run may be several jobs, one after the other.
-#[derive(Clone, Debug)]
-pub struct Leg {
-    pub outputs: Arc<Outputs>,
-    pub chunks: u32,
-}
+use crate::blob::{Blob, PIECE};
+use crate::peer::{Fold, Leg};
 
 /// Why the output did not get to its end.
 pub enum Unwritten {
@@ -57,18 +39,16 @@ pub fn present(
         }
         Some(fold) => {
             drop(stdout);
-            let frames = Frames { legs, leg: None, body: None, stop: stop.clone() };
             let refused = Arc::default();
             let stdout = Stdout { refused: Arc::clone(&refused) };
-            let done = fold.program.run_streaming(&fold.spec, ChunkSpec::once(Role::Reduce), frames, stdout, stop);
-            match done {
-                Ok(_) => io::stdout().flush().map_err(unwritten),
+            match fold.run(legs, stdout, stop) {
+                Ok(()) => io::stdout().flush().map_err(unwritten),
                 Err(_) if stop.is_stopped() => Err(Unwritten::Ended),
-                Err((essaim_worker::Failure::Sink { .. }, _)) => {
+                Err(Failure::Sink { .. }) => {
                     let error = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
                     Err(error.map_or(Unwritten::Closed, unwritten))
                 }
-                Err((failure, _)) => {
+                Err(failure) => {
                     let note = crate::peer::note(&failure);
                     let (message, hint) = note.message.rsplit_once("\nhint: ").unwrap_or((&note.message, ""));
                     Err(Unwritten::Failed(Fail::new(format!("folding the outputs failed: {message}"), hint)))
@@ -124,46 +104,5 @@ impl Write for Stdout {
 
     fn flush(&mut self) -> io::Result<()> {
         self.note(io::stdout().flush())
-    }
-}
-
-/// The outputs as a fold reads them: each preceded by its length, a little-endian `u32`.
-struct Frames<L> {
-    legs: L,
-    /// The leg that is being read, and its next chunk.
-    leg: Option<(Leg, u32)>,
-    /// The output that is being read, and how far.
-    body: Option<(Blob, u64)>,
-    stop: StopFlag,
-}
-
-impl<L: Iterator<Item = Leg>> Iterator for Frames<L> {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        if let Some((output, at)) = self.body.take_if(|(output, at)| *at < output.len()) {
-            let Ok(piece) = output.read(at, PIECE) else { return self.give_up() };
-            self.body = Some((output, at + piece.len() as u64));
-            return Some(piece);
-        }
-        let (leg, chunk) = loop {
-            match self.leg.take_if(|(leg, next)| *next < leg.chunks) {
-                Some(next) => break next,
-                None => self.leg = Some((self.legs.next()?, 0)),
-            }
-        };
-        let Some(output) = leg.outputs.wait(chunk) else { return self.give_up() };
-        self.leg = Some((leg, chunk + 1));
-        let header = Bytes::copy_from_slice(&(output.len() as u32).to_le_bytes());
-        self.body = Some((output, 0));
-        Some(header)
-    }
-}
-
-impl<L> Frames<L> {
-    /// The rest will not come. The fold must not take what it has for everything.
-    fn give_up(&mut self) -> Option<Bytes> {
-        self.stop.stop();
-        None
     }
 }

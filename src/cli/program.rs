@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use essaim_jobs::bounds;
 use essaim_worker::{Engine, Program};
+use serde_json::json;
 
+use super::Fail;
 use super::args::Global;
-use super::{Fail, build};
+use super::say::say;
+use crate::build::{self, Step, TARGET};
 
 /// A program that has been found to be one.
 #[derive(Debug)]
@@ -33,9 +36,23 @@ pub async fn find(global: &Global, path: &Path) -> Result<PathBuf, Fail> {
             let hint = "PROGRAM is a .wasm or .wat file, or a folder with a Cargo.toml";
             Err(Fail::new(format!("no program at {}: {error}", path.display()), hint))
         }
-        Ok(found) if found.is_dir() => build::build(global, path).await,
+        Ok(found) if found.is_dir() => build(global, path).await,
         Ok(_) => Ok(path.to_owned()),
     }
+}
+
+/// Builds `folder`, and says what takes a while.
+async fn build(global: &Global, folder: &Path) -> Result<PathBuf, Fail> {
+    let tell = |step| match step {
+        Step::AddTarget => {
+            say(global, format!("essaim: adding the target {TARGET} with rustup"), "target", json!({ "target": TARGET }));
+        }
+        Step::Compile => {
+            let words = format!("essaim: building {} for {TARGET}", folder.display());
+            say(global, words, "building", json!({ "folder": folder.to_string_lossy() }));
+        }
+    };
+    build::build(folder, global.quiet || global.json, tell).await.map_err(|e| Fail::of(&e, e.hint()))
 }
 
 /// Reads and compiles the program in the file `path`.

@@ -6,12 +6,13 @@ use essaim_jobs::{Limits, Mount, Role};
 use essaim_worker::{Engine, EngineConfig, Mode};
 use serde_json::json;
 
-use super::args::{Global, Run, all_cpus, half_memory};
+use super::args::{Global, Run};
 use super::fail::Fail;
 use super::follow::{self, Followed};
 use super::peers::say_distrusted;
 use super::say::{count, say};
 use super::{data, input, join, program};
+use crate::machine::{all_cpus, half_memory};
 use crate::peer::{Submission, Terms};
 use crate::store::{Draft, Home};
 

@@ -31,9 +31,21 @@ pub enum When {
     Idle,
 }
 
+/// Whose jobs a node works for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Whose {
+    /// Those that are opened at this node, and no others.
+    #[default]
+    Own,
+    /// All that it hears of.
+    Anyones,
+}
+
 /// On which terms a machine is lent.
 #[derive(Clone, Debug)]
 pub struct Terms {
+    /// For whose jobs.
+    pub whose: Whose,
     /// How many cores are lent at most; 0: none.
     pub cpus: u16,
     /// How much memory the chunks may have that run at the same time, bytes: the sum of their jobs' limits.
@@ -47,10 +59,11 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// So many cores and so much memory, whatever goes on at the machine.
+    /// So many cores and so much memory for anyone's jobs, whatever goes on at the machine.
     #[must_use]
     pub fn always(cpus: u16, memory_bytes: u64) -> Terms {
-        Terms { cpus, memory_bytes, when: When::Always, hours: Hours::default(), on_battery: true }
+        let (whose, when, hours) = (Whose::Anyones, When::Always, Hours::default());
+        Terms { whose, cpus, memory_bytes, when, hours, on_battery: true }
     }
 }
 

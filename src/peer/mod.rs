@@ -2,10 +2,11 @@
 //! command line or a host program.
 //!
 //! [`Peer::start`] makes a node; from then on everything happens in its event loop (`hive`). A node with
-//! `cpus > 0` lends them to every open job that it hears of; [`Peer::submit`] opens a job of its own.
+//! `cpus > 0` lends them to every open job that it hears of, or only to its own ([`Whose`]); [`Peer::submit`] opens one.
 
 mod budget;
 mod feed;
+mod fold;
 mod governor;
 mod handover;
 mod hive;
@@ -18,7 +19,8 @@ mod repute;
 mod source;
 pub mod wire;
 
-pub use governor::{Terms, When, Why};
+pub use fold::{Fold, Leg};
+pub use governor::{Terms, When, Whose, Why};
 pub use handover::Handed;
 pub use hours::{HourRange, Hours, HoursError};
 pub use provisions::{mounted, spec};
@@ -388,6 +390,14 @@ impl Peer {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         *self.said.borrow() == Said::Pause
+    }
+
+    /// An empty job, to be put together and submitted.
+    ///
+    /// # Errors
+    /// The system's, when nothing can be written in the home.
+    pub fn draft(&self) -> std::io::Result<Draft> {
+        Draft::new(&self.home)
     }
 
     /// Opens a job.

@@ -92,7 +92,7 @@ impl Hive {
         }
         let busy = self.jobs.len() + self.joining.len() >= JOBS;
         let known = self.joining.contains_key(&job) || self.has_ended(&job);
-        if self.cpus == 0 || self.leaving || known || busy || announcement.check().is_err() {
+        if !self.lends || self.leaving || known || busy || announcement.check().is_err() {
             return;
         }
         let place = &announcement.place.body;
@@ -260,7 +260,9 @@ impl Hive {
         let Lent { cores, why } = *self.lent.borrow_and_update();
         info!(lent = cores, of = self.cpus, ?why, "cores lent");
         self.share_threads();
-        self.net.advertise(self.advert()).await;
+        if self.lends {
+            self.net.advertise(self.advert()).await;
+        }
     }
 
     /// Divides the threads over the jobs that they can work for.

@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 
 use crate::net::{self, Advert, Event, Events, Topic};
 use crate::peer::feed::Room;
-use crate::peer::governor::{Governor, Lent, Said, Terms, watch_machine};
+use crate::peer::governor::{Governor, Lent, Said, Terms, Whose, watch_machine};
 use crate::peer::handover::Handed;
 use crate::peer::job::{JobState, Own};
 use crate::peer::power::Power;
@@ -101,6 +101,8 @@ pub struct Hive {
     engine_tag: String,
     pool: Arc<Workers>,
     cpus: u16,
+    /// Whether these are for anyone's jobs.
+    lends: bool,
     memory_bytes: u64,
     /// How many cores are lent at this moment.
     lent: watch::Receiver<Lent>,
@@ -147,6 +149,7 @@ impl Hive {
     pub fn new(parts: Parts) -> Result<Hive, EngineError> {
         let Parts { net, keypair, blobs, sandbox, terms, said, status, store } = parts;
         let (cpus, memory_bytes) = (terms.cpus, terms.memory_bytes);
+        let lends = cpus > 0 && terms.whose == Whose::Anyones;
         let engine_tag = essaim_worker::tag();
         let (reporter, reports, disk) = Reporter::new(Arc::clone(&blobs));
         let pool = Arc::new(Workers::new(sandbox, move |reports| reporter.take(reports))?);
@@ -171,6 +174,7 @@ impl Hive {
             engine_tag,
             pool,
             cpus,
+            lends,
             memory_bytes,
             lent,
             status,
@@ -202,7 +206,7 @@ impl Hive {
     }
 
     pub async fn run(mut self, mut events: Events, mut commands: mpsc::Receiver<Command>) {
-        if self.cpus > 0 {
+        if self.lends {
             self.net.subscribe(Topic::Jobs).await;
             self.net.advertise(self.advert()).await;
         }
@@ -282,7 +286,7 @@ impl Hive {
             engine: self.engine_tag.clone(),
             rate_hint: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            lends: self.cpus > 0,
+            lends: self.lends,
         }
     }
 

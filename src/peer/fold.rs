@@ -1,0 +1,88 @@
+//! The program's own fold over its outputs, in this process.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use essaim_jobs::Role;
+use essaim_worker::{ChunkSpec, Failure, JobSpec, Program, StopFlag};
+
+use crate::blob::{Blob, PIECE};
+use crate::store::Outputs;
+
+/// A program that folds its outputs, and what it is run with.
+#[derive(Debug)]
+pub struct Fold {
+    /// The program.
+    pub program: Program,
+    /// Its arguments, environment and data.
+    pub spec: JobSpec,
+}
+
+/// The outputs of one job, as they are sealed. A run may be several jobs, one after the other.
+#[derive(Clone, Debug)]
+pub struct Leg {
+    /// The outputs.
+    pub outputs: Arc<Outputs>,
+    /// How many they are to be.
+    pub chunks: u32,
+}
+
+impl Fold {
+    /// Folds the outputs of all legs, in order as they come, and writes what the program prints. Blocks. Stopping it takes
+    /// `stop` and, where it waits for an output, that these are closed; `stop` is set as well when one will never come.
+    ///
+    /// # Errors
+    /// How it failed; [`Failure::Sink`] when `to` does.
+    pub fn run(
+        &self,
+        legs: impl Iterator<Item = Leg> + Send + 'static,
+        to: impl Write + Send + 'static,
+        stop: &StopFlag,
+    ) -> Result<(), Failure> {
+        let frames = Frames { legs, leg: None, body: None, stop: stop.clone() };
+        let done = self.program.run_streaming(&self.spec, ChunkSpec::once(Role::Reduce), frames, to, stop);
+        done.map(drop).map_err(|(failure, _)| failure)
+    }
+}
+
+/// The outputs as a fold reads them: each preceded by its length, a little-endian `u32`.
+struct Frames<L> {
+    legs: L,
+    /// The leg that is being read, and its next chunk.
+    leg: Option<(Leg, u32)>,
+    /// The output that is being read, and how far.
+    body: Option<(Blob, u64)>,
+    stop: StopFlag,
+}
+
+impl<L: Iterator<Item = Leg>> Iterator for Frames<L> {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if let Some((output, at)) = self.body.take_if(|(output, at)| *at < output.len()) {
+            let Ok(piece) = output.read(at, PIECE) else { return self.give_up() };
+            self.body = Some((output, at + piece.len() as u64));
+            return Some(piece);
+        }
+        let (leg, chunk) = loop {
+            match self.leg.take_if(|(leg, next)| *next < leg.chunks) {
+                Some(next) => break next,
+                None => self.leg = Some((self.legs.next()?, 0)),
+            }
+        };
+        let Some(output) = leg.outputs.wait(chunk) else { return self.give_up() };
+        self.leg = Some((leg, chunk + 1));
+        let header = Bytes::copy_from_slice(&(output.len() as u32).to_le_bytes());
+        self.body = Some((output, 0));
+        Some(header)
+    }
+}
+
+impl<L> Frames<L> {
+    /// The rest will not come. The fold must not take what it has for everything.
+    fn give_up(&mut self) -> Option<Bytes> {
+        self.stop.stop();
+        None
+    }
+}
