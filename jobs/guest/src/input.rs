@@ -97,7 +97,16 @@ impl<'de> Deserializer<'de> for Value<'_> {
         deserialize_u128 visit_u128 "a positive integer of 128 bits"
         deserialize_f32 visit_f32 "a number"
         deserialize_f64 visit_f64 "a number"
-        deserialize_char visit_char "one character"
+    }
+
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        // As it is, white space included; or as it is printed.
+        let mut chars = std::str::from_utf8(&self.0).unwrap_or_default().chars();
+        match (chars.next(), chars.next()) {
+            (Some(char), None) => visitor.visit_char(char),
+            (Some('"'), Some(_)) => self.json(|json| json.deserialize_char(visitor)),
+            _ => visitor.visit_char(self.parse("one character")?),
+        }
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

@@ -43,7 +43,7 @@
 //! | `()` | anything | `()` |
 //! | `Option<T>` | nothing, or a `T` | `None`, or `Some` |
 //! | a newtype around `T` | a `T` | the newtype |
-//! | integers, `f64`, `bool`, `char` | `42` | the value, as `str::parse` reads it |
+//! | integers, `f64`, `bool`, `char` | `42` | the value, as `str::parse` reads it (a `char` also as JSON) |
 //! | `Range` of integers | `10..20`, `0..1_000` | the range |
 //! | a tuple, struct or `Vec` | two values or more, parted by TABs | each value read by these rules, in order |
 //! | an enum | a word | its variant of that name |
@@ -71,6 +71,7 @@
 
 #![warn(missing_docs)]
 
+pub mod codec;
 mod input;
 mod output;
 mod parts;

@@ -83,11 +83,19 @@ impl<R: Read> Frames<R> {
             return Err(cut_off(io::ErrorKind::UnexpectedEof.into()));
         }
         self.next += 1;
-        match postcard::take_from_bytes(&self.frame) {
-            Ok((value, [])) => Ok(Some(value)),
-            Ok((_, rest)) => Err(Failure::frame::<T>(number, format_args!("{} bytes too many", rest.len()))),
-            Err(why) => Err(Failure::frame::<T>(number, why)),
-        }
+        value(&self.frame).map(Some).map_err(|why| Failure::frame::<T>(number, why))
+    }
+}
+
+/// The value that is all of `part`.
+///
+/// # Errors
+/// Says why it is no such value.
+pub(crate) fn value<T: DeserializeOwned>(part: &[u8]) -> Result<T, String> {
+    match postcard::take_from_bytes(part) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(format!("{} bytes too many", rest.len())),
+        Err(why) => Err(why.to_string()),
     }
 }
 
