@@ -15,3 +15,4 @@ pub mod net;
 pub mod peer;
 pub mod sandbox;
 pub mod store;
+pub mod swarm;

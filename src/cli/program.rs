@@ -45,7 +45,12 @@ pub async fn find(global: &Global, path: &Path) -> Result<PathBuf, Fail> {
 async fn build(global: &Global, folder: &Path) -> Result<PathBuf, Fail> {
     let tell = |step| match step {
         Step::AddTarget => {
-            say(global, format!("essaim: adding the target {TARGET} with rustup"), "target", json!({ "target": TARGET }));
+            say(
+                global,
+                format!("essaim: adding the target {TARGET} with rustup"),
+                "target",
+                json!({ "target": TARGET }),
+            );
         }
         Step::Compile => {
             let words = format!("essaim: building {} for {TARGET}", folder.display());

@@ -20,6 +20,13 @@ impl SwarmName {
     }
 }
 
+/// The swarm in which one is who names none: `public`.
+impl Default for SwarmName {
+    fn default() -> SwarmName {
+        SwarmName("public".to_owned())
+    }
+}
+
 impl fmt::Display for SwarmName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

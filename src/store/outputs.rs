@@ -75,6 +75,8 @@ pub struct Outputs {
 #[derive(Debug)]
 struct Index {
     places: Vec<Place>,
+    /// The sealed ones, in the order in which they were sealed.
+    order: Vec<u32>,
     /// Who ran something.
     workers: Workers,
     /// Where the next one is written, and under which number.
@@ -159,7 +161,9 @@ impl Outputs {
         })?;
         // What was written after that is nobody's.
         file.set_len(end)?;
-        let index = Index { places, workers, end, next, waiting: Vec::new(), closed: false };
+        let is_sealed = |(chunk, place): (usize, &Place)| (place.state == State::Sealed).then_some(chunk as u32);
+        let order = places.iter().enumerate().filter_map(is_sealed).collect();
+        let index = Index { places, order, workers, end, next, waiting: Vec::new(), closed: false };
         let dir = PathBuf::new();
         let for_later = store.kin(job)?.is_some();
         Ok(Outputs { dir, file, disk, store, job, for_later, index: Mutex::new(index), changed: Condvar::new() })
@@ -321,7 +325,13 @@ impl Outputs {
 
     /// The output of `chunk` counts from now on.
     pub fn seal(&self, chunk: u32) {
-        self.index().places[chunk as usize].state = State::Sealed;
+        let mut index = self.index();
+        let place = &mut index.places[chunk as usize];
+        if place.state != State::Sealed {
+            place.state = State::Sealed;
+            index.order.push(chunk);
+        }
+        drop(index);
         self.changed.notify_all();
     }
 
@@ -342,6 +352,20 @@ impl Outputs {
                     index = self.changed.wait(index).unwrap_or_else(PoisonError::into_inner);
                 }
                 _ => return None,
+            }
+        }
+    }
+
+    /// The output that is sealed as number `nth`, counted from 0, and its chunk, once it is; `None` when fewer will ever
+    /// be. Those that were sealed when this was opened come first. Blocks until one is known.
+    #[must_use]
+    pub fn wait_nth(&self, nth: u32) -> Option<(u32, Blob)> {
+        let mut index = self.index();
+        loop {
+            match index.order.get(nth as usize) {
+                Some(chunk) => return Some((*chunk, self.blob(&index.places[*chunk as usize]))),
+                None if index.closed || nth as usize >= index.places.len() => return None,
+                None => index = self.changed.wait(index).unwrap_or_else(PoisonError::into_inner),
             }
         }
     }
