@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use coordinator_free::io::Notice;
 use essaim_jobs::split::SplitError;
-use essaim_jobs::{FailureNote, JobId, NodeId};
+use essaim_jobs::{FailureNote, JobId, NodeId, bounds};
 use essaim_worker::ProgramError;
 
 use crate::build::BuildError;
@@ -65,6 +65,14 @@ pub enum Error {
     /// A name under which the program cannot read a file.
     #[error("no data file can be called {0:?} here")]
     DataName(String),
+    /// A data file is too long.
+    #[error("{path} has {bytes} bytes, a data file has at most {max}", max = bounds::BLOB_BYTES)]
+    DataTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+    },
     /// The job is not taken.
     #[error(transparent)]
     Submit(#[from] SubmitError),
@@ -155,6 +163,7 @@ impl Error {
             Error::Input { .. } => "an input is text, bytes, or what serde makes JSON of, of 256 MiB at most",
             Error::TooMany(e) => return e.hint().to_string(),
             Error::DataName(_) => "names are such as model/weights.bin: no `.` or `..`, none twice, 255 bytes at most",
+            Error::DataTooLarge { .. } => "cut it into several files",
             Error::Submit(e) => return e.hint(),
             Error::Store(e) => e.hint(),
             Error::Chunk { hint, .. } | Error::Reduce { hint, .. } => hint,

@@ -9,14 +9,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use essaim_jobs::manifest::check_names;
-use essaim_jobs::{BlobRef, Limits, Mount};
+use essaim_jobs::{BlobRef, Limits, Mount, Role, bounds};
 use futures::TryStreamExt;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 
 use super::read::{self, Read};
 use super::results::Giver;
-use super::{Error, Held, Program, Results, Shared, job};
+use super::{Error, Held, Program, Reduced, Results, Shared, job};
 use crate::peer::Submission;
 use crate::store::Draft;
 
@@ -110,19 +110,14 @@ impl<O> Map<O> {
         self
     }
 
-    /// What the program's own reduce makes of all outputs, in this process. As with the stream, who drops it cancels the job.
-    ///
-    /// # Errors
-    /// [`Error::NoReduce`], [`Error::NoInputs`], and why not all outputs have come.
-    pub async fn reduce<R: DeserializeOwned + Send + 'static>(self) -> Result<R, Error> {
-        if !self.program.reduces() {
-            return Err(Error::NoReduce(self.program.name));
-        }
-        if self.inputs.as_ref().is_ok_and(|draft| draft.chunks() == 0) {
-            return Err(Error::NoInputs);
-        }
-        let mut results = self.start(true, read::reduced::<R>);
-        results.next().await.unwrap_or(Err(Error::Gone))
+    /// Begins the job; what comes is what the program's own reduce makes of all outputs, in this process.
+    pub fn reduce<R: DeserializeOwned + Send + 'static>(mut self) -> Reduced<R> {
+        self.inputs = self.inputs.and_then(|draft| match draft.chunks() {
+            _ if !self.program.reduces() => Err(Error::NoReduce(self.program.name.clone())),
+            0 => Err(Error::NoInputs),
+            _ => Ok(draft),
+        });
+        Reduced::new(self.start(true, read::reduced))
     }
 
     pub(super) fn new(shared: Weak<Shared>, runtime: Handle, program: Program, inputs: Result<Draft, Error>) -> Map<O> {
@@ -193,6 +188,8 @@ impl Options {
         let work = Submission {
             name: program.name.clone(),
             program: program.bytes.clone(),
+            role: Role::Map,
+            first_chunk: 0,
             argv: self.argv,
             env: self.env,
             draft,
@@ -215,6 +212,9 @@ fn mount(name: &str, path: &Path, draft: &mut Draft) -> Result<Mount, Error> {
     let file = Arc::new(File::open(path).map_err(unread)?);
     let number = draft.file(path, Arc::clone(&file)).map_err(unread)?;
     let blob = BlobRef::of_reader(&*file).map_err(unread)?;
+    if blob.len > bounds::BLOB_BYTES {
+        return Err(Error::DataTooLarge { path: path.to_owned(), bytes: blob.len });
+    }
     draft.data(blob, number);
     let name = name.to_owned().try_into().map_err(|_| Error::DataName(name.to_owned()))?;
     Ok(Mount { name, blob })

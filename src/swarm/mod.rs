@@ -45,7 +45,7 @@ pub use essaim_guest::Bytes;
 pub use essaim_jobs::{JobId, NodeId};
 pub use map::Map;
 pub use program::{Program, Source};
-pub use results::Results;
+pub use results::{Reduced, Results};
 
 pub use crate::build::BuildError;
 pub use crate::peer::{Progress, Whose};

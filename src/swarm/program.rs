@@ -68,7 +68,13 @@ impl Program {
     /// Whether it has a reduce of its own.
     #[must_use]
     pub fn reduces(&self) -> bool {
-        self.compiled.declares_reduce()
+        self.compiled.roles().reduce
+    }
+
+    /// Whether its outputs are for itself, in the kit's own form, and not for people.
+    pub(super) fn gives_parts(&self) -> bool {
+        let roles = self.compiled.roles();
+        roles.reduce || roles.combine
     }
 
     /// Reads or builds it, and compiles it.

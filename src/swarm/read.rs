@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{Error, Program};
 use crate::blob::Blob;
-use crate::peer::{self, Fold};
+use crate::peer::{self, Fold, Leg};
 use crate::store::{Outputs, StoreError};
 
 /// A job that is read.
@@ -53,7 +53,8 @@ pub fn as_completed<O: DeserializeOwned>(job: Reading, to: &mpsc::Sender<(usize,
 pub fn reduced<R: DeserializeOwned>(job: Reading, to: &mpsc::Sender<R>) -> Result<(), Error> {
     let fold = Fold { program: job.program.compiled, spec: job.spec };
     let printed = Printed::default();
-    match fold.run(&job.outputs, job.chunks, printed.clone(), &job.stop) {
+    let leg = Leg { outputs: job.outputs, chunks: job.chunks };
+    match fold.run(std::iter::once(leg), printed.clone(), &job.stop) {
         // The outputs do not all come.
         Err(_) if job.stop.is_stopped() => return Ok(()),
         done => done.map_err(|failure| Error::of_reduce(&peer::note(&failure)))?,
@@ -68,8 +69,7 @@ pub fn reduced<R: DeserializeOwned>(job: Reading, to: &mpsc::Sender<R>) -> Resul
 impl Reading {
     fn decode<O: DeserializeOwned>(&self, chunk: u32, output: &Blob) -> Result<O, Error> {
         let bytes = output.read(0, output.len() as usize).map_err(StoreError::from)?;
-        // What its reduce would get is for no person.
-        let value = if self.program.reduces() {
+        let value = if self.program.gives_parts() {
             codec::decode_part(&bytes)
         } else {
             codec::decode(bytes.into()).map_err(|why| why.to_string())

@@ -1,4 +1,4 @@
-//! The results of a job as a stream.
+//! The results of a job: a stream, or one future.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -66,5 +66,30 @@ impl<T> Stream for Results<T> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.get_mut().poll(cx)
+    }
+}
+
+/// What a program's own reduce makes of all outputs, to be awaited. Dropping it cancels the job, for everyone.
+#[derive(Debug)]
+#[must_use = "dropping it cancels the job"]
+pub struct Reduced<R>(Results<R>);
+
+impl<R> Reduced<R> {
+    pub(super) fn new(results: Results<R>) -> Reduced<R> {
+        Reduced(results)
+    }
+
+    /// How the job goes, as [`Results::progress`].
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.0.progress()
+    }
+}
+
+impl<R> Future for Reduced<R> {
+    type Output = Result<R, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.get_mut().0.poll(cx).map(|reduced| reduced.unwrap_or(Err(Error::Gone)))
     }
 }

@@ -12,6 +12,7 @@ mod owner;
 mod finding;
 #[cfg(target_os = "linux")]
 mod full;
+mod host;
 mod jobs;
 mod later;
 #[cfg(target_os = "linux")]

@@ -258,8 +258,11 @@ fn outputs_come_in_any_order_count_once_sealed_and_survive() {
     assert_eq!(read(&outputs, 3), "THREE!");
     assert_eq!(read(&outputs, 0), "");
     assert!(outputs.wait(5_000).is_none(), "there is no such chunk");
+    let as_sealed = |outputs: &Outputs| (0..2).map(|nth| outputs.wait_nth(nth).unwrap().0).collect::<Vec<_>>();
+    outputs.seal(3);
+    assert_eq!(as_sealed(&outputs), [3, 0], "each once, the first that was sealed first");
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| outputs.wait(1).is_none());
+        let waiting = scope.spawn(|| outputs.wait(1).is_none() && outputs.wait_nth(2).is_none());
         outputs.close();
         assert!(waiting.join().unwrap(), "chunk 1 was never sealed");
     });
@@ -270,6 +273,7 @@ fn outputs_come_in_any_order_count_once_sealed_and_survive() {
     let [job] = <[Saved; 1]>::try_from(Saved::all(&home).unwrap()).unwrap();
     let outputs = job.open().unwrap().2;
     assert_eq!(outputs.sealed().iter().collect::<Vec<_>>(), [0, 3, 4]);
+    assert_eq!(as_sealed(&outputs), [0, 3]);
     assert_eq!(read(&outputs, 3), "THREE!");
     assert_eq!(read(&outputs, 4), "safe, not sealed");
     assert_eq!(outputs.by(), BTreeMap::from([(NodeId([1; 32]), 1), (NodeId([2; 32]), 2)]));
