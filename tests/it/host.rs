@@ -1,12 +1,13 @@
 //! Host programs: this process has a node of its own, beside workers that are processes.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use essaim::net::parse_listen;
 use essaim::swarm::{Config, Error, Swarm};
 
-use crate::node::{Worker, World, example, guest, run, until};
+use crate::node::{Worker, World, events, example, guest, until, wait_for};
 use crate::owner::tell;
 
 /// Where the host program of a world lives.
@@ -33,7 +34,7 @@ fn has_no_jobs(world: &World) -> bool {
     home(world).join("jobs").read_dir().unwrap().next().is_none()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn outputs_come_in_the_order_of_the_inputs_and_as_they_were_meant() {
     let world = World::new("host-order");
     let worker = Worker::start(world.alone("join"));
@@ -56,7 +57,7 @@ async fn outputs_come_in_the_order_of_the_inputs_and_as_they_were_meant() {
     swarm.shutdown().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_done_comes_before_what_is_not_and_who_wants_no_more_ends_the_job() {
     let world = World::new("host-drop");
     let worker_home = world.dir.path().join("worker");
@@ -88,26 +89,35 @@ async fn what_is_done_comes_before_what_is_not_and_who_wants_no_more_ends_the_jo
     swarm.shutdown().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_host_program_lends_nothing_to_others() {
     let world = World::new("host-own");
-    let worker = Worker::start(world.alone("join"));
+    let worker_home = world.dir.path().join("worker");
+    let mut command = world.bare("join");
+    command.arg("--no-mdns").arg("--home").arg(&worker_home);
+    let worker = Worker::start(command);
+    assert_eq!(tell(&world, "pause", &worker_home)["paused"], true);
     let swarm = join(&world, 2, &[&worker]).await;
     let host = swarm.peer().net().addresses()[0].to_string();
-    let values: Vec<String> = (0..200).map(|i| i.to_string()).collect();
     let mut command = world.alone("run");
-    command.args(["--json", "--cpus", "0", "--peer", &host, "--peer", &worker.address]).arg(guest("brief"));
-    let done = run(command.arg(":::").args(&values), b"").well().event("done");
+    command.args(["--json", "--cpus", "0", "--peer", &host, "--peer", &worker.address]).arg(guest("echo"));
+    let mut child = command.args([":::", "1", "2", "3"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let events = events(child.stderr.take().unwrap());
+    let others_job = || tell(&world, "status", &worker_home)["jobs"].as_array().unwrap().len();
+    until("the worker has heard of the job", || others_job() == 1);
+    // The host has, too, and its own jobs it runs.
+    let program = swarm.program(guest("echo")).await.unwrap();
+    assert_eq!(swarm.map::<_, u64>(&program, [1, 2, 3]).await.unwrap(), [1, 2, 3]);
+
+    tell(&world, "resume", &worker_home);
+    let done = wait_for(&events, "done");
+    assert!(child.wait().unwrap().success());
     let by: Vec<&String> = done["by"].as_object().unwrap().keys().collect();
     assert_eq!(by, [&worker.peer]);
-    // Its own it runs.
-    let program = swarm.program(guest("brief")).await.unwrap();
-    let results = swarm.map::<_, String>(&program, &values).no_cache();
-    assert_eq!(results.await.unwrap().len(), values.len());
     swarm.shutdown().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failure_names_the_chunk_the_peer_and_its_words() {
     let world = World::new("host-fail");
     let worker = Worker::start(world.alone("join"));
@@ -138,7 +148,7 @@ async fn a_failure_names_the_chunk_the_peer_and_its_words() {
     swarm.shutdown().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_programs_own_reduce_is_run_here_and_its_parts_are_values_too() {
     let world = World::new("host-reduce");
     let swarm = join(&world, 1, &[]).await;
@@ -154,6 +164,7 @@ async fn a_programs_own_reduce_is_run_here_and_its_parts_are_values_too() {
     swarm.shutdown().await;
 }
 
+/// On a runtime of one thread, which a host program may have, too.
 #[tokio::test]
 async fn ten_thousand_inputs_of_nothing_all_come_back() {
     let world = World::new("host-many");
@@ -164,7 +175,7 @@ async fn ten_thousand_inputs_of_nothing_all_come_back() {
     swarm.shutdown().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_ends_the_jobs_that_are_under_way() {
     let world = World::new("host-leave");
     let swarm = join(&world, 1, &[]).await;
