@@ -34,10 +34,10 @@ pub enum Kind {
 /// does not return.
 ///
 /// ```no_run
-/// fn main() {
-///     essaim::sandbox::init();
-///     // Only now a runtime, which starts threads: `#[tokio::main]` would be too early.
-/// }
+/// essaim::sandbox::init();
+/// // Only now a runtime, which starts threads: `#[tokio::main]` would be too early.
+/// let runtime = tokio::runtime::Runtime::new()?;
+/// # Ok::<(), std::io::Error>(())
 /// ```
 ///
 /// # Panics
