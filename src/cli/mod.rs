@@ -14,6 +14,7 @@ mod peers;
 mod present;
 mod program;
 mod progress;
+mod python;
 mod run;
 mod sandbox;
 mod say;
