@@ -13,7 +13,6 @@ mod finding;
 #[cfg(target_os = "linux")]
 mod full;
 mod jobs;
-mod languages;
 mod later;
 #[cfg(target_os = "linux")]
 mod memory;

@@ -1,11 +1,18 @@
 //! Programs in other languages print what the Rust one does, to the byte. A language whose compiler is not on this
 //! machine is left out, and that is said; with `ESSAIM_LANGUAGES=all` it is a failure.
+//!
+//! A binary of its own: programs are compiled at the lowest priority, and other tests would starve a large one.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[allow(dead_code, reason = "the nodes of other tests")]
+#[path = "../it/node.rs"]
+mod node;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::node::{Ran, World, example, run};
+use node::{Ran, World, example, run};
 
 /// More lines than go into one read or one pipe, in several chunks; names that are not ASCII, and an empty one.
 fn table() -> String {
@@ -14,11 +21,12 @@ fn table() -> String {
     (0..90_000).map(line).collect()
 }
 
-/// `essaim run OPTIONS PROGRAM`, the second column of `table`.
-fn tally(program: &Path, options: &[&str], table: &str) -> Ran {
-    let world = World::new("languages");
-    let mut command = world.alone("run");
-    command.args(["-q", "--block", "1500k"]).args(options).arg(program);
+/// `essaim run OPTIONS PROGRAM`, the second column of `table`; the home is the world's only one, which has what was
+/// compiled before.
+fn tally(world: &World, program: &Path, options: &[&str], table: &str) -> Ran {
+    let mut command = world.bare("run");
+    command.arg("--home").arg(world.dir.path().join("home"));
+    command.args(["--no-mdns", "-q", "--block", "1500k"]).args(options).arg(program);
     run(command.arg(world.file("table.tsv", table)).args(["--", "2"]), b"")
 }
 
@@ -26,7 +34,7 @@ fn tally(program: &Path, options: &[&str], table: &str) -> Ran {
 fn expected() -> &'static [u8] {
     static PRINTED: OnceLock<Vec<u8>> = OnceLock::new();
     PRINTED.get_or_init(|| {
-        let printed = tally(&example("languages/rust"), &[], &table()).well().stdout;
+        let printed = tally(&World::new("rust"), &example("languages/rust"), &[], &table()).well().stdout;
         assert!(printed.starts_with(b"0\t\t") && printed.split(|byte| *byte == b'\n').count() > 2 * 7);
         printed
     })
@@ -35,9 +43,10 @@ fn expected() -> &'static [u8] {
 /// It prints what the Rust one does, and fails as that does.
 #[track_caller]
 fn is_alike(program: &Path, options: &[&str]) {
-    let ran = tally(program, options, &table()).well();
+    let world = World::new("languages");
+    let ran = tally(&world, program, options, &table()).well();
     assert_eq!(String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(expected()));
-    let ran = tally(program, options, "apples\t1\npears\tx\n");
+    let ran = tally(&world, program, options, "apples\t1\npears\tx\n");
     assert_eq!(ran.status, 1, "{}", ran.stderr);
     for words in ["chunk 0", "line 2 has no number in column 2"] {
         assert!(ran.stderr.contains(words), "{words:?} is not in:\n{}", ran.stderr);
@@ -103,7 +112,7 @@ fn a_python_script() {
 #[test]
 fn a_script_without_a_python_says_where_one_would_be_found() {
     for options in [&[][..], &["--python", "no/such.wasm"]] {
-        let ran = tally(&example("languages/python/tally.py"), options, "apples\t1\n");
+        let ran = tally(&World::new("none"), &example("languages/python/tally.py"), options, "apples\t1\n");
         assert_eq!(ran.status, 1, "{}", ran.stderr);
         for words in
             ["tally.py is a Python script", "hint:", "--python FILE", "python.wasm"].iter().chain(options.get(1))
