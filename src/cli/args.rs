@@ -232,6 +232,7 @@ Examples:
   essaim run --per-file thumbnail.wasm photos/*.jpg
   essaim run fold.wasm ::: 1 2 3 4               four chunks: 1, 2, 3 and 4
   essaim run model.wasm ::: a b ::: 1 2          four chunks: a1, a2, b1 and b2, parted by a TAB
+  essaim run tally.py sales.tsv -- 2             a Python script, see --python
   essaim run grep.wasm corpus.txt -- -i honey    what follows -- are the program's arguments
 
 Ctrl-C leaves the job to its peers: `essaim attach` gets the rest, also after a crash. Twice, it ends the job.
@@ -239,7 +240,7 @@ Ctrl-C leaves the job to its peers: `essaim attach` gets the rest, also after a 
 Exit status: 0 if every chunk came back; 1 if not; 2 for a wrong use; 130 after Ctrl-C."
 )]
 pub struct Run {
-    /// A .wasm or .wat file (a WASI command), or the folder of a Rust program, which is built first
+    /// A .wasm or .wat file (a WASI command), a Python script, or the folder of a Rust program, which is built first
     #[arg(value_name = "PROGRAM")]
     pub program: PathBuf,
     /// Text files, split by lines; `-` or nothing for standard input; or a range of integers such as 0..1000
@@ -281,6 +282,9 @@ pub struct Run {
     /// Give the program a file to read, by its own name or another; may be repeated
     #[arg(long, value_name = "[NAME=]FILE", value_parser = data::named)]
     pub data: Vec<data::Named>,
+    /// What runs a Python script: a CPython compiled to WebAssembly [default: python.wasm in the user's data folder for essaim]
+    #[arg(long, value_name = "FILE", env = "ESSAIM_PYTHON")]
+    pub python: Option<PathBuf>,
     /// Set an environment variable for the program; may be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     pub env: Vec<(String, String)>,

@@ -16,6 +16,13 @@ pub struct Named {
     file: String,
 }
 
+impl Named {
+    /// The file `file`, by its own name.
+    pub fn own(file: &str) -> Named {
+        Named { name: None, file: file.to_owned() }
+    }
+}
+
 /// Parses one `--data`.
 pub fn named(text: &str) -> Result<Named, String> {
     match text.split_once('=') {
@@ -23,7 +30,7 @@ pub fn named(text: &str) -> Result<Named, String> {
             Ok(Named { name: Some(name.to_owned()), file: file.to_owned() })
         }
         Some(_) if !Path::new(text).exists() => Err("write it as FILE or NAME=FILE".to_owned()),
-        _ => Ok(Named { name: None, file: text.to_owned() }),
+        _ => Ok(Named::own(text)),
     }
 }
 

@@ -13,6 +13,7 @@ mod peers;
 mod present;
 mod program;
 mod progress;
+mod python;
 mod run;
 mod say;
 

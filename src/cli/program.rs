@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use essaim_jobs::bounds;
-use essaim_worker::{Engine, Program};
+use essaim_worker::{Engine, Outline};
 use serde_json::json;
 
 use super::Fail;
@@ -16,14 +16,14 @@ use crate::build::{self, Step, TARGET};
 /// A program that has been found to be one.
 #[derive(Debug)]
 pub struct Checked {
-    /// Its name for people: the file's, without the ending.
+    /// Its name for people, by [`name`].
     pub name: String,
     /// The file.
     pub path: PathBuf,
     /// WebAssembly.
     pub bytes: Bytes,
-    /// Compiled.
-    pub compiled: Program,
+    /// What it says of itself.
+    pub outline: Outline,
 }
 
 /// The file that `path` stands for: itself, or what its folder builds.
@@ -33,7 +33,7 @@ pub struct Checked {
 pub async fn find(global: &Global, path: &Path) -> Result<PathBuf, Fail> {
     match fs::metadata(path) {
         Err(error) => {
-            let hint = "PROGRAM is a .wasm or .wat file, or a folder with a Cargo.toml";
+            let hint = "PROGRAM is a .wasm, .wat or .py file, or a folder with a Cargo.toml";
             Err(Fail::new(format!("no program at {}: {error}", path.display()), hint))
         }
         Ok(found) if found.is_dir() => build(global, path).await,
@@ -60,16 +60,20 @@ async fn build(global: &Global, folder: &Path) -> Result<PathBuf, Fail> {
     build::build(folder, global.quiet || global.json, tell).await.map_err(|e| Fail::of(&e, e.hint()))
 }
 
-/// Reads and compiles the program in the file `path`.
+/// Reads the program in the file `path`.
 ///
 /// # Errors
 /// It cannot be read, or is not a program that essaim runs.
 pub fn check(engine: &Engine, path: PathBuf) -> Result<Checked, Fail> {
     let bytes = fs::read(&path)
         .map_err(|error| Fail::new(format!("cannot read {}: {error}", path.display()), "check its permissions"))?;
-    let compiled =
-        engine.load(&bytes).map_err(|error| Fail::new(format!("{}: {error}", path.display()), error.hint()))?;
+    let outline =
+        engine.check(&bytes).map_err(|error| Fail::new(format!("{}: {error}", path.display()), error.hint()))?;
+    Ok(Checked { name: name(&path), path, bytes: bytes.into(), outline })
+}
+
+/// What the program in the file `path` is called: as the file, without the ending.
+pub fn name(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let name = stem.chars().take(bounds::NAME_BYTES / 4).collect();
-    Ok(Checked { name, path, bytes: bytes.into(), compiled })
+    stem.chars().take(bounds::NAME_BYTES / 4).collect()
 }

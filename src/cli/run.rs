@@ -11,7 +11,7 @@ use super::fail::Fail;
 use super::follow::{self, Followed};
 use super::peers::say_distrusted;
 use super::say::{count, say};
-use super::{data, input, join, program};
+use super::{data, input, join, program, python};
 use crate::machine::{all_cpus, half_memory};
 use crate::peer::{Submission, Terms};
 use crate::store::{Draft, Home};
@@ -20,20 +20,22 @@ use crate::store::{Draft, Home};
 ///
 /// # Errors
 /// What the person got wrong, what failed, or that it was broken off.
-pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
+pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
     let began = Instant::now();
     let cpus = run.cpus.unwrap_or_else(all_cpus);
+    let script = python::interpret(&mut run)?;
     let path = program::find(global, &run.program).await?;
     // To check the program and to fold its outputs.
     let mode = Mode { metered: false, strict: run.strict };
     let config = EngineConfig { threads: 1, mode, ..EngineConfig::default() };
     let engine = Engine::new(config).map_err(|e| Fail::of(&e, e.hint()))?;
     let program = tokio::task::block_in_place(|| program::check(&engine, path))?;
+    let name = script.unwrap_or_else(|| program.name.clone());
     let home = join::home(global)?;
     let (draft, how, data) = tokio::task::block_in_place(|| compose(global, &run, &home))?;
-    let folds = program.compiled.roles().reduce && !run.no_reduce;
+    let folds = program.outline.roles.reduce && !run.no_reduce;
     let (chunks, bytes) = (draft.chunks(), draft.bytes());
-    let what = format!("{}: {} ({}, {how})", program.name, count(chunks, "chunk"), size(bytes));
+    let what = format!("{name}: {} ({}, {how})", count(chunks, "chunk"), size(bytes));
     if run.dry_run {
         let fold =
             if folds { "its outputs are folded by the program itself" } else { "its outputs are printed in order" };
@@ -49,6 +51,8 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         say(global, words, "dry-run", fields);
         return Ok(());
     }
+    let compile = || engine.load(&program.bytes).map_err(|e| Fail::of(&e, e.hint()));
+    let fold = if folds { Some(tokio::task::block_in_place(compile)?) } else { None };
     let wishes = join::listen(home.dir())?;
     let peer = join::start(global, home, run.sandbox, Terms::always(cpus, half_memory())).await?;
     let limits = Limits {
@@ -58,7 +62,7 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         fuel: run.fuel,
     };
     let work = Submission {
-        name: program.name.clone(),
+        name: name.clone(),
         program: program.bytes,
         role: Role::Map,
         first_chunk: 0,
@@ -75,7 +79,7 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         reuse: !run.no_cache,
     };
     let job = peer.submit(work).await.map_err(|e| Fail::of(&e, e.hint()))?;
-    let fields = json!({ "job": job.id.to_string(), "name": program.name, "chunks": chunks, "bytes": bytes });
+    let fields = json!({ "job": job.id.to_string(), "name": name, "chunks": chunks, "bytes": bytes });
     say(global, format!("essaim: {what}"), "submitted", fields);
     if job.reused > 0 {
         let words = format!(
@@ -86,7 +90,6 @@ pub async fn run(global: &Global, run: Run) -> Result<(), Fail> {
         say(global, words, "reused", json!({ "reused": job.reused, "chunks": chunks }));
     }
     say_distrusted(global, &job);
-    let fold = folds.then_some(program.compiled);
     let followed = Followed { job, fold, lends: cpus > 0, began };
     if run.detach {
         follow::leave(global, peer, wishes, followed).await

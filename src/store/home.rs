@@ -121,7 +121,11 @@ impl Home {
         Ok((1..=SLOTS).map(|slot| root.join(slot.to_string())).filter(|home| home.is_dir()).collect())
     }
 
-    fn root() -> Result<PathBuf, HomeError> {
+    /// The user's data folder for essaim.
+    ///
+    /// # Errors
+    /// [`HomeError::NoDefault`].
+    pub fn root() -> Result<PathBuf, HomeError> {
         use etcetera::BaseStrategy;
         let base = etcetera::choose_base_strategy().map_err(|_| HomeError::NoDefault)?;
         Ok(base.data_dir().join("essaim"))

@@ -61,7 +61,7 @@ impl World {
         command.arg(verb).args(["--swarm", &self.swarm, "--listen", "/ip4/127.0.0.1/tcp/0"]);
         command.env("XDG_RUNTIME_DIR", self.dir.path()).env("XDG_DATA_HOME", self.dir.path().join("data"));
         command.env("XDG_CONFIG_HOME", self.dir.path().join("config"));
-        command.env_remove("ESSAIM_HOME").env_remove("ESSAIM_SWARM").env("NO_COLOR", "1");
+        command.env_remove("ESSAIM_HOME").env_remove("ESSAIM_SWARM").env_remove("ESSAIM_PYTHON").env("NO_COLOR", "1");
         command.stdin(Stdio::null());
         command
     }

@@ -12,6 +12,7 @@ mod input;
 mod limits;
 mod message;
 mod meter;
+mod outline;
 mod pool;
 #[cfg(unix)]
 pub mod process;
@@ -26,6 +27,7 @@ pub use essaim_jobs::Role;
 pub use input::{Input, Stretch};
 pub use limits::StopFlag;
 pub use message::{Chunk, ProgramId, Report, Request};
+pub use outline::Outline;
 pub use pool::Pool;
 pub use program::{Outcome, PROGRAM_BYTES, Program};
 pub use sandbox::{ChunkSpec, DataFile, Handle, JobSpec};

@@ -23,7 +23,7 @@ use crate::sandbox::{ChunkSpec, Guest, JobSpec, Sink, Source, Stdio};
 /// The longest program, bytes.
 pub const PROGRAM_BYTES: u64 = 64 << 20;
 /// Where a WASI command begins.
-const START: &str = "_start";
+pub(crate) const START: &str = "_start";
 
 /// A program, compiled and linked. Cheap to clone.
 #[derive(Clone)]
@@ -63,13 +63,9 @@ impl Gave {
 
 impl Program {
     pub(crate) fn load(engine: &Engine, bytes: &[u8]) -> Result<Program, ProgramError> {
-        if bytes.len() as u64 > PROGRAM_BYTES {
-            return Err(ProgramError::TooLarge { bytes: bytes.len() as u64, most: PROGRAM_BYTES });
-        }
         let binary = to_binary(bytes)?;
         let module = Module::from_binary(&engine.0.wasmtime, &binary).map_err(compile_error)?;
-        let roles = custom_section(&binary, SECTION).map(Roles::declared).unwrap_or_default();
-        Program::link(engine, &module, roles)
+        Program::link(engine, &module, declared(&binary))
     }
 
     /// The compiled form, to be run by another process with an engine of the same configuration.
@@ -265,11 +261,11 @@ fn trap_message(error: &wasmtime::Error) -> String {
     bounded(message)
 }
 
-fn compile_error(error: wasmtime::Error) -> ProgramError {
+pub(crate) fn compile_error(error: wasmtime::Error) -> ProgramError {
     ProgramError::Compile { message: bounded(format!("{error:#}")) }
 }
 
-fn link_error(error: wasmtime::Error) -> ProgramError {
+pub(crate) fn link_error(error: wasmtime::Error) -> ProgramError {
     let Some(unknown) = error.downcast_ref::<UnknownImportError>() else {
         return compile_error(error);
     };
@@ -288,7 +284,10 @@ fn link_error(error: wasmtime::Error) -> ProgramError {
 }
 
 /// The binary form of a module given in either form.
-fn to_binary(bytes: &[u8]) -> Result<Cow<'_, [u8]>, ProgramError> {
+pub(crate) fn to_binary(bytes: &[u8]) -> Result<Cow<'_, [u8]>, ProgramError> {
+    if bytes.len() as u64 > PROGRAM_BYTES {
+        return Err(ProgramError::TooLarge { bytes: bytes.len() as u64, most: PROGRAM_BYTES });
+    }
     let binary: Cow<'_, [u8]> = if bytes.starts_with(b"\0asm") {
         bytes.into()
     } else if let Some(text) = wat_text(bytes) {
@@ -317,6 +316,11 @@ fn wat_text(bytes: &[u8]) -> Option<&str> {
             return rest.starts_with('(').then_some(text);
         }
     }
+}
+
+/// What a valid module says that it can be run as.
+pub(crate) fn declared(module: &[u8]) -> Roles {
+    custom_section(module, SECTION).map(Roles::declared).unwrap_or_default()
 }
 
 /// The payload of a custom section of a valid module.

@@ -6,6 +6,7 @@ use crate::guests::{empty, engine, load};
 
 fn refused(bytes: impl AsRef<[u8]>) -> ProgramError {
     let error = engine().load(bytes.as_ref()).unwrap_err();
+    assert_eq!(engine().check(bytes.as_ref()), Err(error.clone()), "without compiling it, the same");
     assert!(!error.to_string().is_empty() && !error.hint().is_empty());
     error
 }
