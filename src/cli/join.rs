@@ -126,7 +126,7 @@ fn line(status: &Status) -> String {
     if let Some(trouble) = &status.trouble {
         line.push_str(&format!("; {trouble}"));
     }
-    for JobStatus { name, held, running, forgotten_in } in &status.jobs {
+    for JobStatus { name, held, running, forgotten_in, .. } in &status.jobs {
         line.push_str(&format!("; {name}: {} held, {running} running", count(*held, "chunk")));
         if let Some(left) = forgotten_in {
             line.push_str(&format!(", its author away, kept for {} more", roughly(*left)));
