@@ -18,14 +18,17 @@ use crate::step::{Settled, Step};
 /// What is run in one role: standard input to standard output.
 pub(crate) type Run = Box<dyn Fn(Box<dyn Read>, &mut dyn Write) -> Result<(), Failure>>;
 
+/// Whether bytes are what a map gives; why they are not.
+pub(crate) type Check = fn(&[u8]) -> Result<(), String>;
+
 /// A job, as [`main!`](crate::main!) makes it, to be run as a program or by [`testing`](crate::testing).
 pub struct Job {
     pub(crate) split: Option<Run>,
     pub(crate) map: Run,
     pub(crate) combine: Option<Run>,
     pub(crate) reduce: Option<Run>,
-    /// Whether bytes are what a map gives, where that is folded.
-    pub(crate) check: Option<fn(&[u8]) -> Result<(), String>>,
+    /// Where outputs are folded.
+    pub(crate) check: Option<Check>,
 }
 
 impl Job {
@@ -105,7 +108,7 @@ pub struct Draft<I, O> {
     split: Option<Run>,
     combine: Option<Run>,
     reduce: Option<Run>,
-    check: Option<fn(&[u8]) -> Result<(), String>>,
+    check: Option<Check>,
 }
 
 impl<I: DeserializeOwned + 'static, O: Serialize + 'static> Draft<I, O> {
