@@ -30,6 +30,7 @@ Examples:
   essaim run wordcount.wasm corpus.txt           split a text by lines, run the pieces everywhere
   essaim run examples/primes 0..100_000_000      a folder with a Cargo.toml is built first
   essaim run simulate.wasm ::: 1 2 3 4           one piece of work for each value
+  essaim new hello                               a job of your own, to be changed and run
   essaim peers                                   who lends what
   essaim jobs                                    what is not finished; `essaim attach JOB` goes on with it
 
@@ -84,6 +85,12 @@ pub enum Command {
     Join(Join),
     /// Run a program over the swarm, and get its output
     Run(Box<Run>),
+    /// Make a folder with a job of your own, in Rust, that builds and runs
+    New {
+        /// The folder; the last part of it is the job's name
+        #[arg(value_name = "NAME")]
+        path: PathBuf,
+    },
     /// List the jobs of this user that have not come to their end
     Jobs,
     /// Go on with a job after Ctrl-C, a crash or a full disk: what is here is not run again

@@ -126,7 +126,7 @@ fn line(status: &Status) -> String {
     if let Some(trouble) = &status.trouble {
         line.push_str(&format!("; {trouble}"));
     }
-    for JobStatus { name, held, running, forgotten_in } in &status.jobs {
+    for JobStatus { name, held, running, forgotten_in, .. } in &status.jobs {
         line.push_str(&format!("; {name}: {} held, {running} running", count(*held, "chunk")));
         if let Some(left) = forgotten_in {
             line.push_str(&format!(", its author away, kept for {} more", roughly(*left)));
@@ -154,7 +154,7 @@ fn reason(why: Why) -> &'static str {
 fn fields_of(status: &Status) -> serde_json::Value {
     let job = |job: &JobStatus| {
         let left = job.forgotten_in.map(|left| left.as_secs());
-        json!({ "name": job.name, "held": job.held, "running": job.running, "forgotten_in_seconds": left })
+        json!({ "name": job.name, "held": job.held, "running": job.running, "percents": job.percents, "forgotten_in_seconds": left })
     };
     let jobs: Vec<_> = status.jobs.iter().map(job).collect();
     json!({ "cpus": status.cpus, "lent": status.lent, "why": status.why, "connected": status.connected, "chunks_run": status.chunks_run, "chunks_failed": status.chunks_failed, "trouble": status.trouble, "jobs": jobs })

@@ -8,6 +8,7 @@ mod follow;
 mod input;
 mod jobs;
 mod join;
+mod new;
 mod owner;
 mod peers;
 mod present;
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
         match command {
             args::Command::Join(join) => join::join(&global, &join).await,
             args::Command::Run(run) => run::run(&global, *run).await,
+            args::Command::New { path } => new::new(&global, &path),
             args::Command::Jobs => jobs::list(&global).await,
             args::Command::Attach(attach) => jobs::attach(&global, &attach).await,
             args::Command::Results { job } => jobs::results(&global, &job).await,

@@ -92,6 +92,10 @@ fn words(answer: &Value) -> String {
         let number = |name: &str| job[name].as_u64().unwrap_or(0);
         let name = job["name"].as_str().unwrap_or("?");
         words += &format!("\n  job {name}: {} held, {} running", count(number("held"), "chunk"), number("running"));
+        let percents: Vec<_> = job["percents"].as_array().into_iter().flatten().map(|at| format!("{at} %")).collect();
+        if !percents.is_empty() {
+            words += &format!(" (at {})", percents.join(", "));
+        }
         if let Some(left) = job["forgotten_in_seconds"].as_u64() {
             let left = roughly(Duration::from_secs(left));
             words += &format!("; its author is away: it is forgotten in {left}");

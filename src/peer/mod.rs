@@ -313,6 +313,8 @@ pub struct JobStatus {
     pub held: u64,
     /// Chunks that it is running.
     pub running: u64,
+    /// How far those of them are that say so, from 0 to 100.
+    pub percents: Vec<u8>,
     /// Where its author is away: in how long it is forgotten here, unless the author comes back.
     pub forgotten_in: Option<Duration>,
 }

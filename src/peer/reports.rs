@@ -40,22 +40,42 @@ struct Finished {
     wall_micros: u64,
 }
 
+/// How far the chunks are whose programs say so, by ticket, from 0 to 100: at most one a thread of the pool.
+#[derive(Clone, Default)]
+pub struct Gauges(Arc<Mutex<BTreeMap<u64, u8>>>);
+
+impl Gauges {
+    /// Those of the job with this number in the pool.
+    pub fn of(&self, number: u32) -> Vec<u8> {
+        let all = self.lock();
+        all.iter().filter(|(ticket, _)| of_ticket(**ticket).0 == number).map(|(_, percent)| *percent).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The pool's listener.
 pub struct Reporter {
     blobs: Arc<Blobs>,
     /// Outputs of which parts have come, by ticket: at most one a process. None of one that could not be kept, and why.
     coming: Mutex<BTreeMap<u64, Result<Coming, FailureNote>>>,
+    gauges: Gauges,
     /// Why there is no room for outputs, while that is so.
     trouble: watch::Sender<Option<String>>,
     sender: mpsc::Sender<Vec<Done>>,
 }
 
 impl Reporter {
-    /// What it has to say, and what is wrong with its disk.
-    pub fn new(blobs: Arc<Blobs>) -> (Reporter, mpsc::Receiver<Vec<Done>>, watch::Receiver<Option<String>>) {
+    /// What it has to say, and what is wrong with its disk. It keeps `gauges` up to date.
+    pub fn new(
+        blobs: Arc<Blobs>,
+        gauges: Gauges,
+    ) -> (Reporter, mpsc::Receiver<Vec<Done>>, watch::Receiver<Option<String>>) {
         let (sender, receiver) = mpsc::channel(WAITING);
         let (trouble, watching) = watch::channel(None);
-        (Reporter { blobs, coming: Mutex::default(), trouble, sender }, receiver, watching)
+        (Reporter { blobs, coming: Mutex::default(), gauges, trouble, sender }, receiver, watching)
     }
 
     /// Takes a batch of reports; blocks a thread of the pool while the event loop is behind.
@@ -77,8 +97,12 @@ impl Reporter {
                     let (number, slot) = of_ticket(ticket);
                     done.push(Done::Started { number, slot });
                 }
+                Report::Progress { ticket, percent } => {
+                    self.gauges.lock().insert(ticket, percent.min(100));
+                }
                 Report::Part { ticket, at, len, bytes } => self.take_part(ticket, at, len, &bytes),
                 Report::Finished { ticket, output, cpu_micros, wall_micros, .. } => {
+                    self.gauges.lock().remove(&ticket);
                     let leaf = match self.coming().remove(&ticket) {
                         Some(coming) => self.keep_last(coming, &output),
                         None => self.keep(&output),
@@ -86,6 +110,7 @@ impl Reporter {
                     finish(ticket, leaf, cpu_micros, wall_micros);
                 }
                 Report::Failed { ticket, failure, cpu_micros, wall_micros } => {
+                    self.gauges.lock().remove(&ticket);
                     self.drop_parts(ticket);
                     // Nobody waits for what was stopped.
                     if let Failure::Stopped = failure {

@@ -6,6 +6,7 @@
 
 mod again;
 mod config;
+mod new;
 mod node;
 mod owner;
 

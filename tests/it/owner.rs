@@ -73,6 +73,26 @@ fn outside_its_hours_a_node_lends_nothing_and_says_why() {
 }
 
 #[test]
+fn a_chunk_that_says_how_far_it_is_is_heard_in_the_status() {
+    let world = World::new("far");
+    let home = world.dir.path().join("worker");
+    let mut join = world.bare("join");
+    join.arg("--no-mdns").arg("--home").arg(&home);
+    let worker = Worker::start(join);
+    let mut command = world.alone("run");
+    command.args(["--cpus", "0", "--peer", &worker.address]).arg(guest("far")).args([":::", "1"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let percents = || tell(&world, "status", &home)["jobs"][0]["percents"].clone();
+    until("it is known how far it is", || percents() == serde_json::json!([40]));
+    let words = run(world.bare("status").arg("--home").arg(&home), b"").well();
+    let words = String::from_utf8(words.stdout).unwrap();
+    assert!(words.contains("1 running (at 40 %)"), "{words}");
+
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_sandbox_process_that_is_killed_costs_no_chunk() {
     let world = World::new("sandbox");

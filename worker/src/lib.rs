@@ -8,6 +8,7 @@
 
 mod engine;
 mod error;
+mod gauge;
 mod input;
 mod limits;
 mod message;

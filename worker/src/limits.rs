@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use wasmtime::ResourceLimiter;
 
+use crate::gauge::Gauge;
+
 /// The most elements a table may have; a table holds a program's function pointers. The same on every machine.
 pub(crate) const TABLE_ELEMENTS: usize = 1 << 17;
 /// The most tables a program may have.
@@ -114,12 +116,13 @@ pub(crate) fn is_of_the_system(error: &wasmtime::Error) -> bool {
 /// Called whenever the epoch turns while a chunk runs.
 pub(crate) type OnTurn = Arc<dyn Fn() + Send + Sync>;
 
-/// What is looked at each time the epoch turns while a chunk runs.
+/// What is looked at each time the epoch turns while a chunk runs, and what others look at.
 pub(crate) struct Watch {
     pub(crate) stop: StopFlag,
     /// When its time is over; none for a streaming run, which waits for its input.
     pub(crate) deadline: Option<Instant>,
     pub(crate) on_turn: Option<OnTurn>,
+    pub(crate) gauge: Gauge,
 }
 
 impl Watch {

@@ -102,6 +102,14 @@ pub enum Report {
         /// Its ticket.
         ticket: u64,
     },
+    /// How far a running chunk is, as its program says. Said after `Started`, of the program's last word only, and not more
+    /// often than the epoch turns (10 ms).
+    Progress {
+        /// Its ticket.
+        ticket: u64,
+        /// From 0 to 100.
+        percent: u8,
+    },
     /// The beginning of a long output, of which the last part comes with `Finished`: parts come one after the other, and
     /// only once the chunk has been run. Where they begin anew, or another end than `Finished` comes, those before are
     /// void.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::{Engine, Mode};
 use crate::error::{EngineError, Failure, ProgramError, bounded};
+use crate::gauge::Gauge;
 use crate::input::Input;
 use crate::limits::{OnTurn, StopFlag};
 use crate::message::{Chunk, ProgramId, Report, Request};
@@ -398,7 +399,7 @@ impl Shared {
         let Some(me) = rayon::current_thread_index() else {
             return;
         };
-        let outbox = Arc::new(Outbox { shared: self.clone(), pending: Mutex::default() });
+        let outbox = Arc::new(Outbox { shared: self.clone(), pending: Mutex::default(), gauge: Gauge::default() });
         let on_turn: OnTurn = {
             let outbox = outbox.clone();
             Arc::new(move || outbox.turn())
@@ -408,7 +409,8 @@ impl Shared {
         while let Some(Item { work, chunk: Chunk { ticket, chunk, input } }) = self.next(me) {
             outbox.begin(ticket);
             let chunk = ChunkSpec { role: work.role, chunk };
-            let result = work.program.execute(&work.spec, chunk, input, &self.stops[me], Some(on_turn.clone()));
+            let (on_turn, gauge) = (Some(on_turn.clone()), outbox.gauge.clone());
+            let result = work.program.execute(&work.spec, chunk, input, &self.stops[me], on_turn, gauge);
             let Spent { cpu_micros, wall_micros } = meter.lap();
             let due = meter.read_at() - sent >= REPORT_EVERY;
             let report = match result {
@@ -447,6 +449,8 @@ impl Shared {
 struct Outbox {
     shared: Arc<Shared>,
     pending: Mutex<Pending>,
+    /// How far is what runs.
+    gauge: Gauge,
 }
 
 #[derive(Default)]
@@ -454,6 +458,8 @@ struct Pending {
     reports: Vec<Report>,
     /// What runs and was not reported as started.
     unannounced: Option<u64>,
+    /// What runs.
+    running: Option<u64>,
 }
 
 impl Outbox {
@@ -462,13 +468,16 @@ impl Outbox {
     }
 
     fn begin(&self, ticket: u64) {
-        self.pending().unannounced = Some(ticket);
+        // What the last one said may not have been asked for.
+        self.gauge.take();
+        let mut pending = self.pending();
+        (pending.unannounced, pending.running) = (Some(ticket), Some(ticket));
     }
 
     /// Adds the report of what ran; the answer is how many are waiting.
     fn end(&self, report: Report) -> usize {
         let mut pending = self.pending();
-        pending.unannounced = None;
+        (pending.unannounced, pending.running) = (None, None);
         pending.reports.push(report);
         pending.reports.len()
     }
@@ -478,6 +487,9 @@ impl Outbox {
         let mut pending = self.pending();
         let started = pending.unannounced.take().map(|ticket| Report::Started { ticket });
         pending.reports.extend(started);
+        if let Some(ticket) = pending.running {
+            pending.reports.extend(self.gauge.take().map(|percent| Report::Progress { ticket, percent }));
+        }
         drop(pending);
         self.send();
     }

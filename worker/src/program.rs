@@ -15,6 +15,7 @@ use wasmtime::{
 
 use crate::engine::{Engine, Interrupt};
 use crate::error::{Failure, ProgramError, bounded};
+use crate::gauge::Gauge;
 use crate::input::Input;
 use crate::limits::{Breach, OnTurn, StopFlag, Watch, is_of_the_system};
 use crate::meter::Meter;
@@ -107,7 +108,7 @@ impl Program {
         stop: &StopFlag,
     ) -> Result<Outcome, (Failure, u64)> {
         let mut meter = Meter::start();
-        let result = self.execute(job, chunk, stdin.into(), stop, None);
+        let result = self.execute(job, chunk, stdin.into(), stop, None, Gauge::default());
         let cpu_micros = meter.lap().cpu_micros;
         match result {
             Ok(gave) => Ok(gave.after(cpu_micros)),
@@ -115,7 +116,8 @@ impl Program {
         }
     }
 
-    /// As [`Program::run`], without reading the clock. `on_turn` is called whenever the epoch turns meanwhile.
+    /// As [`Program::run`], without reading the clock. `on_turn` is called whenever the epoch turns meanwhile;
+    /// `gauge` has how far the program says that it is.
     pub(crate) fn execute(
         &self,
         job: &JobSpec,
@@ -123,11 +125,12 @@ impl Program {
         stdin: Input,
         stop: &StopFlag,
         on_turn: Option<OnTurn>,
+        gauge: Gauge,
     ) -> Result<Gave, Failure> {
         let sink = Sink::Buffer { bytes: Vec::new(), most: job.limits.output_bytes };
         let stdio = Stdio::new(stdin.into(), sink);
         let deadline = Instant::now().checked_add(Duration::from_millis(job.limits.millis));
-        self.guarded(job, chunk, stdio, Watch { stop: stop.clone(), deadline, on_turn })
+        self.guarded(job, chunk, stdio, Watch { stop: stop.clone(), deadline, on_turn, gauge })
     }
 
     /// Runs one chunk whose input comes in pieces and whose output goes on in pieces, each as the program asks
@@ -148,7 +151,8 @@ impl Program {
         let mut meter = Meter::start();
         let source = Source::Pieces { rest: Box::new(stdin), piece: Bytes::new(), stop: stop.clone() };
         let stdio = Stdio::new(source, Sink::Writer(Box::new(stdout)));
-        let result = self.guarded(job, chunk, stdio, Watch { stop: stop.clone(), deadline: None, on_turn: None });
+        let watch = Watch { stop: stop.clone(), deadline: None, on_turn: None, gauge: Gauge::default() };
+        let result = self.guarded(job, chunk, stdio, watch);
         let cpu_micros = meter.lap().cpu_micros;
         match result {
             Ok(gave) => Ok(gave.after(cpu_micros)),

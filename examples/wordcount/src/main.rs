@@ -14,7 +14,7 @@ use std::io::Write;
 use essaim_guest::Bytes;
 use rustc_hash::FxHashMap;
 
-essaim_guest::main!(map: count, reduce: merge);
+essaim_guest::main!(map: count, combine: merge, reduce: table);
 
 /// C's `isspace`, which unlike `u8::is_ascii_whitespace` has the vertical tab.
 fn is_space(byte: &u8) -> bool {
@@ -30,12 +30,17 @@ fn count(text: Bytes) -> Vec<(Bytes, u64)> {
     counts.into_iter().map(|(word, count)| (Bytes::from(word), count)).collect()
 }
 
-fn merge(parts: impl Iterator<Item = Vec<(Bytes, u64)>>) -> Bytes {
+/// The same words from several parts: most of them are in all, so that this is hardly longer than one.
+fn merge(parts: impl Iterator<Item = Vec<(Bytes, u64)>>) -> Vec<(Bytes, u64)> {
     let mut totals = FxHashMap::<Bytes, u64>::default();
     for (word, count) in parts.flatten() {
         *totals.entry(word).or_default() += count;
     }
-    let mut totals: Vec<_> = totals.into_iter().collect();
+    totals.into_iter().collect()
+}
+
+fn table(parts: impl Iterator<Item = Vec<(Bytes, u64)>>) -> Bytes {
+    let mut totals = merge(parts);
     totals.sort_unstable_by(|(word, count), (other, others)| (Reverse(count), word).cmp(&(Reverse(others), other)));
 
     let mut table = Vec::new();
@@ -48,20 +53,22 @@ fn merge(parts: impl Iterator<Item = Vec<(Bytes, u64)>>) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use essaim_guest::testing::run_chunks;
+
     use super::*;
 
     #[test]
     fn words_are_what_c_says() {
         let text = b" the\tbee\x0bthe\x0cswarm\r\n\xff\xa0the  bee\n";
-        let table = merge([count(Bytes::from(*text))].into_iter());
-        assert_eq!(table.as_slice(), b"bee\t2\nthe\t2\nswarm\t1\n\xff\xa0the\t1\n");
+        let table = run_chunks(&job(), [text]).expect("bytes");
+        assert_eq!(table, b"bee\t2\nthe\t2\nswarm\t1\n\xff\xa0the\t1\n");
     }
 
     #[test]
     fn chunks_add_up() {
         let lines = [&b"a b a\n"[..], b"", b"b c\n", b"a"];
-        let whole = merge([count(lines.concat().into())].into_iter());
-        assert_eq!(merge(lines.into_iter().map(|line| count(Bytes::from(line)))), whole);
-        assert_eq!(whole.as_slice(), b"a\t3\nb\t2\nc\t1\n");
+        let whole = run_chunks(&job(), [lines.concat()]).expect("bytes");
+        assert_eq!(run_chunks(&job(), lines).expect("bytes"), whole);
+        assert_eq!(whole, b"a\t3\nb\t2\nc\t1\n");
     }
 }

@@ -21,15 +21,13 @@ fn run(role: Option<&str>, chunk: &str, input: &[u8]) -> Output {
 }
 
 fn frames(chunks: &[&[u8]]) -> Vec<u8> {
-    let mut stream = Vec::new();
-    for chunk in chunks {
-        let mapped = run(Some("map"), "0", chunk);
-        assert!(mapped.status.success(), "{mapped:?}");
-        let len = u32::try_from(mapped.stdout.len()).expect("short");
-        stream.extend_from_slice(&len.to_le_bytes());
-        stream.extend_from_slice(&mapped.stdout);
-    }
-    stream
+    let outputs: Vec<_> = chunks.iter().map(|chunk| run(Some("map"), "0", chunk).stdout).collect();
+    framed(&outputs)
+}
+
+fn framed(outputs: &[Vec<u8>]) -> Vec<u8> {
+    let len = |output: &[u8]| u32::try_from(output.len()).expect("short").to_le_bytes();
+    outputs.iter().flat_map(|output| [&len(output)[..], output].concat()).collect()
 }
 
 #[test]
@@ -40,6 +38,9 @@ fn mapping_and_reducing_is_running_it_whole() {
     let reduced = run(Some("reduce"), "0", &frames(&chunks));
     assert!(reduced.status.success(), "{reduced:?}");
     assert_eq!(reduced.stdout, whole.stdout);
+    let combined = run(Some("combine"), "0", &frames(&chunks)).stdout;
+    let reduced = run(Some("reduce"), "0", &framed(&[combined]));
+    assert_eq!(reduced.stdout, whole.stdout);
     assert_eq!(run(Some("reduce"), "0", b"").stdout, b"", "no chunk, no word");
 }
 
@@ -48,9 +49,11 @@ fn what_does_not_fit_ends_with_status_2_and_a_hint() {
     let cut_off = frames(&[b"a\n", b"b\n"]);
     let garbled = [frames(&[b"a\n"]).as_slice(), &[1, 0, 0, 0, 9]].concat();
     for (role, input, message) in [
-        ("reduce", &cut_off[..cut_off.len() - 1], "output 1, which was to be reduced, breaks off"),
-        ("reduce", &garbled, "output 1, which was to be reduced, is no "),
-        ("split", b"", "ESSAIM_ROLE is `split`"),
+        ("reduce", &cut_off[..cut_off.len() - 1], "output 1, which was to be folded, breaks off"),
+        ("reduce", &garbled, "output 1, which was to be folded, is no "),
+        ("combine", &garbled, "output 1, which was to be folded, is no "),
+        ("split", b"", "there is no split in this program"),
+        ("sort", b"", "ESSAIM_ROLE is `sort`"),
     ] {
         let output = run(Some(role), "0", input);
         let said = String::from_utf8_lossy(&output.stderr);

@@ -40,7 +40,7 @@ pub fn decode<T: DeserializeOwned>(printed: Vec<u8>) -> Result<T, serde_json::Er
 /// # Errors
 /// Says why it is no value of this type.
 pub fn decode_part<T: DeserializeOwned>(part: &[u8]) -> Result<T, String> {
-    parts::value(part)
+    parts::decode(part)
 }
 
 #[cfg(test)]

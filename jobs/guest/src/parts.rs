@@ -1,34 +1,29 @@
-//! What the maps returned, as the reduce sees it: an iterator that holds one chunk's at a time.
+//! Frames, each a length (32 bits, little-endian) and as many bytes of postcard; and what the maps returned, as combine
+//! and reduce see it: an iterator over frames that holds one at a time.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::marker::PhantomData;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::roles::Failure;
+use crate::failure::Failure;
 
-/// What the maps returned, one item a chunk, in the order of the chunks.
+/// What the maps returned, one item a chunk, in the order of the chunks; or what combine has made of some of them that
+/// followed one another.
 ///
-/// They are read as they are asked for, so a reduce needs memory for one at a time and for what
+/// They are read as they are asked for, so a fold needs memory for one at a time and for what
 /// it keeps. An output that cannot be read ends the program with status 2.
-pub struct Parts<T>(Source<T>);
-
-enum Source<T> {
-    /// The program is run by hand: its one output never left it.
-    One(Option<T>),
-    /// Frames, each a length (32 bits, little-endian) and as many bytes of postcard.
-    Frames(Frames<Box<dyn Read>>),
+pub struct Parts<T> {
+    frames: Frames<Box<dyn Read>>,
+    types: PhantomData<fn() -> T>,
 }
 
 impl<T> Parts<T> {
-    /// The one output of a program that is run by hand.
-    pub(crate) fn one(output: T) -> Self {
-        Self(Source::One(Some(output)))
-    }
-
-    /// Outputs framed in a stream.
-    pub(crate) fn framed(input: impl Read + 'static) -> Self {
-        Self(Source::Frames(Frames::new(Box::new(input))))
+    /// Those that are framed in a stream.
+    pub(crate) fn new(input: Box<dyn Read>) -> Self {
+        Self { frames: Frames::new(input), types: PhantomData }
     }
 }
 
@@ -36,37 +31,63 @@ impl<T: DeserializeOwned> Iterator for Parts<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        match &mut self.0 {
-            Source::One(output) => output.take(),
-            Source::Frames(frames) => frames.next().unwrap_or_else(|failure| failure.exit()),
-        }
+        self.frames.next().unwrap_or_else(|failure| failure.exit())
     }
 }
 
 impl<T> fmt::Debug for Parts<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let next = match &self.0 {
-            Source::One(_) => 0,
-            Source::Frames(frames) => frames.next,
-        };
-        f.debug_struct("Parts").field("next", &next).finish_non_exhaustive()
+        f.debug_struct("Parts").field("next", &self.frames.next).finish_non_exhaustive()
+    }
+}
+
+/// Writes one frame.
+pub(crate) fn write_frame(out: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure> {
+    let len = u32::try_from(bytes.len()).map_err(|_| Failure::Long { bytes: bytes.len() })?;
+    out.write_all(&len.to_le_bytes())?;
+    Ok(out.write_all(bytes)?)
+}
+
+/// A value as it goes into a frame.
+pub(crate) fn encode(value: &impl Serialize) -> Result<Vec<u8>, Failure> {
+    postcard::to_allocvec(value).map_err(|why| Failure::Encode(why.to_string()))
+}
+
+/// The same, without a frame around it, to where it is wanted.
+pub(crate) fn encode_to(value: &impl Serialize, out: &mut dyn Write) -> Result<(), Failure> {
+    postcard::to_io(value, out).map(drop).map_err(|why| Failure::Encode(why.to_string()))
+}
+
+/// A value as it came in a frame, or why it is none.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(format!("{} bytes too many", rest.len())),
+        Err(why) => Err(why.to_string()),
     }
 }
 
 /// Reads frames, numbered from 0, into a buffer that is used again.
-struct Frames<R> {
+pub(crate) struct Frames<R> {
     input: R,
     frame: Vec<u8>,
     next: u64,
 }
 
 impl<R: Read> Frames<R> {
-    fn new(input: R) -> Self {
+    pub(crate) fn new(input: R) -> Self {
         Self { input, frame: Vec::new(), next: 0 }
     }
 
     /// The next frame's value, or `None` where the stream ends between two frames.
     fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Failure> {
+        let number = self.next;
+        let Some(frame) = self.next_bytes()? else { return Ok(None) };
+        decode(frame).map(Some).map_err(|why| Failure::frame::<T>(number, why))
+    }
+
+    /// The next frame.
+    pub(crate) fn next_bytes(&mut self) -> Result<Option<&[u8]>, Failure> {
         let number = self.next;
         let cut_off = |why: io::Error| Failure::CutOff { frame: number, why };
         let mut len = [0; 4];
@@ -83,19 +104,7 @@ impl<R: Read> Frames<R> {
             return Err(cut_off(io::ErrorKind::UnexpectedEof.into()));
         }
         self.next += 1;
-        value(&self.frame).map(Some).map_err(|why| Failure::frame::<T>(number, why))
-    }
-}
-
-/// The value that is all of `part`.
-///
-/// # Errors
-/// Says why it is no such value.
-pub(crate) fn value<T: DeserializeOwned>(part: &[u8]) -> Result<T, String> {
-    match postcard::take_from_bytes(part) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(format!("{} bytes too many", rest.len())),
-        Err(why) => Err(why.to_string()),
+        Ok(Some(&self.frame))
     }
 }
 
@@ -118,13 +127,14 @@ mod tests {
         let stream: Vec<u8> = values
             .iter()
             .flat_map(|value| {
-                let bytes = postcard::to_allocvec(value).expect("plain values");
-                frame(bytes.len().try_into().expect("short"), &bytes)
+                let mut frame = Vec::new();
+                write_frame(&mut frame, &encode(value).expect("plain values")).expect("short");
+                frame
             })
             .collect();
         assert_eq!(read(&stream).expect("whole frames"), values);
-        assert_eq!(Parts::framed(io::Cursor::new(stream.clone())).collect::<Vec<(u64, String)>>(), values);
-        assert_eq!(Parts::one(7).collect::<Vec<_>>(), [7]);
+        let parts = Parts::<(u64, String)>::new(Box::new(io::Cursor::new(stream.clone())));
+        assert_eq!(parts.collect::<Vec<_>>(), values);
 
         // Cut anywhere but between two frames, it breaks off in the right one.
         for end in 1..stream.len() {

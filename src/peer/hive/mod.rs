@@ -27,7 +27,7 @@ use crate::peer::handover::Handed;
 use crate::peer::job::{JobState, Own};
 use crate::peer::power::Power;
 use crate::peer::provisions::{Provisions, program_of};
-use crate::peer::reports::{Done, Reporter};
+use crate::peer::reports::{Done, Gauges, Reporter};
 use crate::peer::source::{Holders, Lack};
 use crate::peer::wire::{ANNOUNCEMENT_BYTES, Announcement, Direct};
 use crate::peer::{JobStatus, Status, since_1970};
@@ -132,6 +132,8 @@ pub struct Hive {
     trouble: Option<String>,
     /// Why there was no room for the last input that was to come, until a chunk has been run again.
     input_trouble: Option<String>,
+    /// How far running chunks are, where they say so.
+    gauges: Gauges,
     /// Why there is no room for outputs, while that is so.
     disk: watch::Receiver<Option<String>>,
     reports: mpsc::Receiver<Vec<Done>>,
@@ -151,7 +153,8 @@ impl Hive {
         let (cpus, memory_bytes) = (terms.cpus, terms.memory_bytes);
         let lends = cpus > 0 && terms.whose == Whose::Anyones;
         let engine_tag = essaim_worker::tag();
-        let (reporter, reports, disk) = Reporter::new(Arc::clone(&blobs));
+        let gauges = Gauges::default();
+        let (reporter, reports, disk) = Reporter::new(Arc::clone(&blobs), gauges.clone());
         let pool = Arc::new(Workers::new(sandbox, move |reports| reporter.take(reports))?);
         let lent = if cpus == 0 {
             watch::channel(Lent::default()).1
@@ -196,6 +199,7 @@ impl Hive {
             chunks_failed: 0,
             trouble: None,
             input_trouble: None,
+            gauges,
             disk,
             reports,
             lost,
@@ -512,7 +516,8 @@ impl Hive {
             let away = state.author_heard.elapsed();
             let keep = Duration::from_secs(state.manifest.keep_seconds.into()).max(LEAST_KEPT);
             let forgotten_in = (state.place.left || away >= AWAY).then(|| keep.saturating_sub(away));
-            JobStatus { name: printable(&state.manifest.name), held, running, forgotten_in }
+            let percents = self.gauges.of(state.number);
+            JobStatus { name: printable(&state.manifest.name), held, running, percents, forgotten_in }
         });
         let jobs = jobs.collect();
         let (chunks_run, chunks_failed) = (self.chunks_run, self.chunks_failed);

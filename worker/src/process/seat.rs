@@ -190,6 +190,7 @@ fn hear(shared: &Shared, seat: usize, process: &mut Process, reports: Vec<Report
     for report in reports {
         let ticket = match report {
             Report::Started { ticket }
+            | Report::Progress { ticket, .. }
             | Report::Part { ticket, .. }
             | Report::Finished { ticket, .. }
             | Report::Failed { ticket, .. } => ticket,
@@ -209,6 +210,10 @@ fn hear(shared: &Shared, seat: usize, process: &mut Process, reports: Vec<Report
             let behind = chair.window.iter().map(|item| item.chunk.ticket).filter(|other| *other != ticket);
             recall.extend(behind.filter(|other| !chair.recalled.contains(other)));
             chair.recalled.extend(&recall);
+            told.push(report);
+            continue;
+        }
+        if let Report::Progress { .. } = report {
             told.push(report);
             continue;
         }

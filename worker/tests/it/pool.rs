@@ -9,7 +9,7 @@ use essaim_worker::{
     Chunk, Engine, EngineConfig, Failure, JobSpec, Pool, ProgramError, ProgramId, Report, Request, Role,
 };
 
-use crate::guests::{echo, empty, engine, job, limits, spin, start};
+use crate::guests::{command, echo, empty, engine, job, limits, load, run, spin, start};
 
 /// Far longer than anything here takes; a report that does not come fails the test, in time for people.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -119,6 +119,45 @@ fn chunks_run_in_the_order_they_came() {
     let (first, second): (Vec<u64>, Vec<u64>) = order.iter().partition(|ticket| !(50..60).contains(*ticket));
     assert!(first.is_sorted() && second.is_sorted(), "{order:?}");
     harness.end();
+}
+
+#[test]
+fn how_far_a_chunk_is_says_its_last_word() {
+    let mut harness = Harness::new(1);
+    let says = |then: &str| {
+        let body = r#"(data (i32.const 1024) "\1eessaim-progress 7\n\1eessaim-progress 40\n")
+            (func (export "_start")
+              (call $print (i32.const 2) (i32.const 1024) (i32.const 19))
+              (call $print (i32.const 2) (i32.const 1043) (i32.const 20))
+              THEN)"#;
+        command("1", &body.replace("THEN", then))
+    };
+    harness.load(1, &says("(loop $again (br $again))"), job());
+    harness.load(2, &says(""), job());
+    harness.load(3, &spin(), job());
+    harness.run(1, [1]);
+    harness.wait_for(|report| *report == Report::Progress { ticket: 1, percent: 40 });
+    harness.run(2, [2]);
+    harness.run(3, [3]);
+    harness.pool.submit(Request::Stop { tickets: vec![1] });
+
+    // The second ends before anybody asks; what it said is not the third's.
+    harness.wait_for(|report| *report == Report::Started { ticket: 3 });
+    harness.pool.submit(Request::Stop { tickets: vec![3] });
+    let last = harness.next();
+    assert!(matches!(last, Report::Failed { ticket: 3, .. }), "{last:?}");
+    harness.end();
+}
+
+#[test]
+fn how_far_a_chunk_is_is_no_complaint() {
+    let words = r#"(data (i32.const 1024) "\1eessaim-progress 40\nno sense")
+        (func (export "_start")
+          (call $print (i32.const 2) (i32.const 1024) (i32.const 20))
+          (call $print (i32.const 2) (i32.const 1044) (i32.const 8))
+          unreachable)"#;
+    let failure = run(&load(&command("1", words)), &job(), "").unwrap_err();
+    assert_eq!(failure.stderr(), "no sense");
 }
 
 #[test]
