@@ -86,6 +86,19 @@ impl Member {
         Ok(ChunkView { sealed: rows.slots_of(chunk).all(|slot| sealed.contains(slot)), holders, voices })
     }
 
+    /// The first chunks that a member has to run, `most` of them at most; of this one, those that it runs.
+    #[must_use]
+    pub fn open_of(&self, node: NodeId, most: usize) -> Vec<u32> {
+        let rows = self.config.rows;
+        if node == self.config.me {
+            let started = self.work.flight.iter().filter(|(_, flight)| flight.started.is_some());
+            return started.map(|(slot, _)| rows.chunk(*slot)).take(most).collect();
+        }
+        let Some(record) = self.record_of(&node) else { return Vec::new() };
+        let open = sets::minus(&sets::minus(&record.held, &record.done), self.ledger.sealed());
+        open.iter().map(|slot| rows.chunk(slot)).take(most).collect()
+    }
+
     /// The chunks on which some have spoken, and not enough: `most` of them at most, with those who have.
     pub fn half_heard(&self, most: usize) -> Vec<(u32, Vec<NodeId>)> {
         let Some(author) = self.author.as_ref().filter(|author| author.copies() > 1) else { return Vec::new() };
