@@ -4,6 +4,8 @@ mod args;
 mod build;
 mod config;
 mod data;
+mod doctor;
+mod explain;
 mod fail;
 mod follow;
 mod input;
@@ -14,6 +16,7 @@ mod peers;
 mod present;
 mod program;
 mod progress;
+mod reasons;
 mod run;
 mod sandbox;
 mod say;
@@ -56,6 +59,8 @@ pub fn main() -> ExitCode {
             args::Command::Results { job } => jobs::results(&global, &job).await,
             args::Command::Cancel(cancel) => jobs::cancel(&global, &cancel).await,
             args::Command::Peers(peers) => peers::peers(&global, &peers).await,
+            args::Command::Explain(what) => explain::explain(&global, &what).await,
+            args::Command::Doctor => doctor::doctor(&global).await,
             args::Command::Config => owner::show(&configured),
             args::Command::Status => owner::tell(&global, Wish::Status).await,
             args::Command::Pause => owner::tell(&global, Wish::Pause).await,

@@ -42,15 +42,17 @@ pub fn of(kind: Kind, home: &Home, terms: &Terms) -> Result<Sandbox, Fail> {
             let engine = Engine::new(EngineConfig { threads, total_bytes, ..EngineConfig::default() });
             Ok(Sandbox::Threads(engine.map_err(|e| Fail::of(&e, e.hint()))?, threads))
         }
-        Kind::Process => {
-            let launch = Launch { program: this_executable(), words: vec![OsString::from(WORD)] };
-            Ok(Sandbox::Processes(ProcessConfig {
-                cpus: threads,
-                total_bytes,
-                ..ProcessConfig::new(launch, home.dir().join("compiled"))
-            }))
-        }
+        Kind::Process => Ok(Sandbox::Processes(ProcessConfig {
+            cpus: threads,
+            total_bytes,
+            ..ProcessConfig::new(launch(), home.dir().join("compiled"))
+        })),
     }
+}
+
+/// How a sandbox process is started.
+pub fn launch() -> Launch {
+    Launch { program: this_executable(), words: vec![OsString::from(WORD)] }
 }
 
 /// On Linux by a name that stays this one's when the file is replaced by a newer one.

@@ -73,9 +73,8 @@ mod tests {
         let (author, job) = (NodeId([1; 32]), Some(JobId([2; 32])));
         let paused = Apart::new(Cause::Paused, "paused");
         let full = Apart::new(Cause::DiskFull, "full");
-        let mut says = |apart: Option<&Apart>, seconds| {
-            told.is_news(author, job, apart, now + Duration::from_secs(seconds))
-        };
+        let mut says =
+            |apart: Option<&Apart>, seconds| told.is_news(author, job, apart, now + Duration::from_secs(seconds));
         assert!(!says(None, 0), "who has never stood apart has nothing to take back");
         assert!(says(Some(&paused), 0));
         assert!(!says(Some(&paused), 29));

@@ -27,6 +27,7 @@ pub use ended::{Ended, ended};
 pub use governor::{Terms, When, Why};
 pub use handover::Handed;
 pub use hours::{HourRange, Hours, HoursError};
+pub use power::on_battery;
 pub use provisions::{mounted, spec};
 pub use reports::note;
 pub use repute::{Known, forgive, known};

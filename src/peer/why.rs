@@ -156,7 +156,10 @@ impl Scene<'_> {
         found.extend(self.unchecked().filter(|_| self.half_heard.iter().any(|(half, _)| *half == chunk)));
         let others = view.holders.iter().filter(|holder| !stuck || holder.node != self.me);
         found.extend(others.filter(|holder| !holder.done || self.copies < 2).map(|holder| self.held(chunk, *holder)));
-        if stuck && found.iter().all(|found| matches!(found.cause, Cause::Queued)) {
+        if found.iter().any(|found| found.cause != Cause::Queued) {
+            // Who has it, too, is no reason beside a better one.
+            found.retain(|found| found.cause != Cause::Queued);
+        } else if stuck {
             found = self.nobody();
         }
         if found.is_empty() {

@@ -23,7 +23,7 @@ pub use cache::Cache;
 pub use database::{PEERS_KEPT, Repute, Store, StoreError};
 pub use draft::{Draft, FileNumber};
 pub use ends::End;
-pub use home::{Home, HomeError};
+pub use home::{Home, HomeError, free_bytes};
 pub use inputs::Inputs;
 pub use outputs::{Done, Output, Outputs};
 pub use partial::Partial;

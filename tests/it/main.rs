@@ -9,6 +9,8 @@ mod config;
 mod node;
 mod owner;
 
+mod doctor;
+mod explain;
 mod finding;
 #[cfg(target_os = "linux")]
 mod full;

@@ -6,12 +6,12 @@ use essaim_jobs::{JobId, ManifestError, NodeId};
 use tokio::time::Instant;
 
 use super::Hive;
+use crate::net::PeerInfo;
 use crate::peer::apart::{self, Apart};
 use crate::peer::cause::{Cause, Finding, bounded};
 use crate::peer::governor::{Lent, Why};
 use crate::peer::source::Lack;
 use crate::peer::why::Scene;
-use crate::peer::wire::Direct;
 
 /// Chunks that are looked at for want of voices, and of one member's.
 const LOOKED_AT: usize = 1_024;
@@ -78,7 +78,7 @@ impl Hive {
     }
 
     /// What stands in the way of a job of ours, or of one of its chunks; none: there is no such job or chunk.
-    pub(super) async fn explain(&self, job: JobId, chunk: Option<u32>) -> Option<Vec<Finding>> {
+    pub(super) fn explain(&self, job: JobId, chunk: Option<u32>, connected: &[PeerInfo]) -> Option<Vec<Finding>> {
         let state = self.jobs.get(&job)?;
         let author = state.author.as_ref()?;
         let view = state.member.view();
@@ -92,7 +92,7 @@ impl Hive {
             half_heard: &state.member.half_heard(LOOKED_AT),
             open: &|node| state.member.open_of(node, LOOKED_AT),
             sealed: &|chunk| sealed.contains(chunk),
-            connected: &self.net.peers().await,
+            connected,
             heard: &author.heard,
             now: Instant::now(),
         };

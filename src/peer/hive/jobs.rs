@@ -109,7 +109,8 @@ impl Hive {
             return;
         }
         if self.jobs.len() + self.joining.len() >= JOBS {
-            let apart = Apart::new(Cause::Busy, &format!("it works on {JOBS} jobs already; hint: it tries again later"));
+            let apart =
+                Apart::new(Cause::Busy, &format!("it works on {JOBS} jobs already; hint: it tries again later"));
             return self.stand_apart(announcement.place.body.node, Some(job), Some(&apart));
         }
         let place = &announcement.place.body;

@@ -247,7 +247,7 @@ impl Hive {
                     }
                     Some(Command::Explain(job, chunk, reply)) => {
                         // Who asked may have gone.
-                        let _ = reply.send(self.explain(job, chunk).await);
+                        let _ = reply.send(self.explain(job, chunk, &self.net.peers().await));
                     }
                     Some(Command::Revoke(word, told)) => self.revoke(*word, told).await,
                     Some(Command::Leave) => {
