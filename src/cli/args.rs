@@ -31,6 +31,7 @@ Examples:
   essaim run simulate.wasm ::: 1 2 3 4           one piece of work for each value
   essaim peers                                   who lends what
   essaim jobs                                    what is not finished; `essaim attach JOB` goes on with it
+  essaim explain                                 why it does not go on; `essaim doctor` looks at this machine
 
 What is always the same can stand in essaim.toml (`essaim config` shows it and says where).
 `essaim help run` says more. Options on this page go before or after the verb."

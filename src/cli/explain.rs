@@ -45,7 +45,7 @@ pub async fn explain(global: &Global, what: &Explain) -> Result<(), Fail> {
         let ends = ends(&home).await?;
         let is_wanted = |job: &str| wanted.as_ref().is_none_or(|prefix| job.starts_with(prefix));
         let is_open = |end: &Ended| listed.iter().any(|job| job.job == end.job);
-        over.extend(ends.iter().filter(|end| is_wanted(&end.job) && !is_open(end)).map(of_end));
+        over.extend(ends.iter().filter(|end| is_wanted(&end.job) && !is_open(end)).map(|end| of_end(end, what.chunk)));
         for job in listed.iter().filter(|job| is_wanted(&job.job)) {
             open.push(of_open(&home, job, &ends, what.chunk).await?);
         }
@@ -113,10 +113,11 @@ impl Story {
     }
 }
 
-/// A job that has ended.
-fn of_end(end: &Ended) -> Story {
+/// A job that has ended, or what of that concerns one chunk.
+fn of_end(end: &Ended, chunk: Option<u32>) -> Story {
     let since = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_millis(end.ended_ms));
     let mut findings = end.findings.clone();
+    findings.retain(|finding| chunk.is_none() || finding.chunk.is_none() || finding.chunk == chunk);
     findings.iter_mut().for_each(|finding| finding.seconds = since.as_ref().ok().map(Duration::as_secs));
     Story {
         job: end.job.clone(),
@@ -167,7 +168,7 @@ fn of_disk(home: &Path, job: &str, ends: &[Ended], chunk: Option<u32>) -> Vec<Fi
     let left = ends.iter().find(|end| end.job == job);
     let free = free_bytes(home).ok();
     let is_full = free.is_some_and(|free| free < FULL_BYTES);
-    let last = left.map(of_end).and_then(|story| story.findings.into_iter().next());
+    let last = left.map(|end| of_end(end, None)).and_then(|story| story.findings.into_iter().next());
     let mut found = last.unwrap_or_else(|| Finding::of(Cause::Detached));
     if found.cause == Cause::DiskFull || is_full {
         found = Finding { cause: Cause::DiskFull, number: free, ..found };

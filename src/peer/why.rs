@@ -76,7 +76,7 @@ impl Heard {
         let found = match (reason, &self.disk) {
             (None, Some(words)) => Finding { words: Some(words.clone()), ..Finding::of(Cause::DiskFull) },
             (None, None) => Finding::of(Cause::Detached),
-            (Some(Reason::Done), _) => Finding::of(Cause::Done),
+            (Some(Reason::Done), _) => return self.of_done(me, now),
             (Some(Reason::Cancelled), _) => Finding::of(Cause::Cancelled),
             (Some(Reason::Failed), _) => match (&self.disagreement, self.failures.back()) {
                 (Some((chunk, peers)), _) => Finding {
@@ -89,6 +89,24 @@ impl Heard {
             },
         };
         vec![found]
+    }
+
+    /// It is done: what failed on the way has come out elsewhere.
+    fn of_done(&self, me: NodeId, now: Instant) -> Vec<Finding> {
+        let passed =
+            self.latest().into_iter().map(|failed| Finding { passed: true, ..self.of_failed(failed, me, now) });
+        std::iter::once(Finding::of(Cause::Done)).chain(passed).take(FINDINGS).collect()
+    }
+
+    /// The last failure of each chunk, the latest first.
+    fn latest(&self) -> Vec<&Failed> {
+        let mut latest: Vec<&Failed> = Vec::new();
+        for failed in self.failures.iter().rev() {
+            if latest.iter().all(|other| other.chunk != failed.chunk) {
+                latest.push(failed);
+            }
+        }
+        latest
     }
 
     /// The last failure of a chunk, at all where it failed.
@@ -196,15 +214,9 @@ impl Scene<'_> {
 
     /// The chunks that failed, each once: those that came out elsewhere since, or the others.
     fn failures(&self, passed: bool) -> Vec<Finding> {
-        let mut chunks = Vec::new();
-        let mut found = Vec::new();
-        for failed in self.heard.failures.iter().rev() {
-            if !chunks.contains(&failed.chunk) && (self.sealed)(failed.chunk) == passed {
-                chunks.push(failed.chunk);
-                found.push(Finding { passed, ..self.heard.of_failed(failed, self.me, self.now) });
-            }
-        }
-        found
+        let mut failed = self.heard.latest();
+        failed.retain(|failed| (self.sealed)(failed.chunk) == passed);
+        failed.iter().map(|failed| Finding { passed, ..self.heard.of_failed(failed, self.me, self.now) }).collect()
     }
 
     /// Chunks that everybody who is able has spoken on, which are too few.

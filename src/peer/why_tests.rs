@@ -134,6 +134,12 @@ fn a_failed_chunk_is_named_at_all_where_it_failed_until_it_has_passed() {
     assert_eq!(found[0].words.as_deref(), Some("two"));
     let end = job.heard.of_end(Some(Reason::Failed), ME, now);
     assert_eq!((end.len(), end[0].chunk, end[0].peers.len()), (1, Some(7), 2));
+    let end = job.heard.of_end(Some(Reason::Done), ME, now);
+    let short: Vec<_> = end.iter().map(|found| (found.cause, found.chunk, found.passed)).collect();
+    assert_eq!(
+        short,
+        [(Cause::Done, None, false), (Cause::ChunkFails, Some(7), true), (Cause::ChunkFails, Some(0), true)]
+    );
 }
 
 #[test]

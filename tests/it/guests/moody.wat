@@ -4,7 +4,7 @@
   (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 2)
-  (global $steps (mut i64) (i64.const 100000000))
+  (global $steps (mut i64) (i64.const 10000000))
   (func $is (param $letter i32) (result i32) (i32.eq (i32.load8_u (i32.const 1024)) (local.get $letter)))
   (func (export "_start") (local $x i64)
     (i32.store (i32.const 0) (i32.const 1024))
