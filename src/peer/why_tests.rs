@@ -60,7 +60,7 @@ impl Job {
     }
 
     fn found(&self) -> Vec<(Cause, Vec<String>)> {
-        self.look(Scene::of_job).into_iter().map(|found| (found.cause, found.peers)).collect()
+        self.look(|scene| scene.of_job()).into_iter().map(|found| (found.cause, found.peers)).collect()
     }
 
     fn of_chunk(&self, holders: &[Holder]) -> Vec<Cause> {
@@ -99,7 +99,7 @@ fn who_stands_apart_is_the_cause_where_nobody_else_is_there() {
     job.heard.apart(peer(1), Some(Apart::new(Cause::Paused, "paused; hint: wake it")), now);
     job.heard.apart(peer(2), Some(Apart::new(Cause::DiskFull, "full")), now);
     assert_eq!(job.found(), [at(Cause::Paused, peer(1)), at(Cause::DiskFull, peer(2))]);
-    let first = job.look(Scene::of_job).swap_remove(0);
+    let first = job.look(|scene| scene.of_job()).swap_remove(0);
     assert_eq!((first.words.as_deref(), first.hint.as_deref()), (Some("paused"), Some("wake it")));
     assert_eq!(job.of_chunk(&[Holder { node: ME, done: false, running: false }]), [Cause::Paused, Cause::DiskFull]);
 
@@ -127,7 +127,7 @@ fn a_failed_chunk_is_named_at_all_where_it_failed_until_it_has_passed() {
     job.heard.failed(7, peer(1), fails("one"), now);
     job.heard.failed(0, peer(3), fails("passed since"), now);
     job.heard.failed(7, peer(2), fails("two"), now);
-    let found = job.look(Scene::of_job);
+    let found = job.look(|scene| scene.of_job());
     let short: Vec<_> = found.iter().map(|found| (found.cause, found.chunk, found.passed)).collect();
     assert_eq!(short, [(Cause::ChunkFails, Some(7), false), (Cause::ChunkFails, Some(0), true)]);
     assert_eq!(found[0].peers, [peer(2).to_string(), peer(1).to_string()]);

@@ -8,7 +8,8 @@ use std::sync::{Arc, mpsc};
 use essaim::net::{self, Event, Events, Verdict};
 use essaim::peer::wire::{Announcement, Direct, Place};
 use essaim_jobs::bounds::Text;
-use essaim_jobs::{AuthorId, BlobRef, Keypair, Limits, Manifest, NodeId, Signed, decode, encode};
+use essaim_jobs::manifest::VERSION;
+use essaim_jobs::{AuthorId, BlobRef, Keypair, Limits, Manifest, NodeId, Role, Signed, decode, encode};
 use serde_json::Value;
 
 use crate::node::{Worker, World, events, guest, run, until, wait_for};
@@ -303,12 +304,12 @@ fn a_peer_is_of_another_version() {
         Direct::Announce(announcement) => Some((from, announcement.place.body.job)),
         _ => None,
     });
-    let words = "manifest version 1, this essaim reads version 2".to_owned().try_into().unwrap();
+    let words = "manifest version 2, this essaim reads version 77".to_owned().try_into().unwrap();
     let reason: Text<32> = "other-version".to_owned().try_into().unwrap();
     later.says(node, encode(&Direct::Apart { job: Some(job), reason, words }));
     let found = explained(&world, &author, &[], &["other-version"]);
     assert_eq!(found[0]["peers"][0], later.net.node().to_string());
-    assert!(found[0]["words"].as_str().unwrap().contains("reads version 2"), "{found:?}");
+    assert!(found[0]["words"].as_str().unwrap().contains("reads version 77"), "{found:?}");
 
     // What only a later version says does no harm, and a reason that has no name here is still one.
     later.says(node, vec![99, 1, 2, 3]);
@@ -337,13 +338,15 @@ fn a_worker_tells_an_author_of_another_version() {
     });
     let author = Keypair::from_seed(&[3; 32]);
     let manifest = Manifest {
-        version: 2,
+        version: VERSION + 1,
         name: "later".to_owned().try_into().unwrap(),
         program: BlobRef::of(b""),
+        role: Role::Map,
         argv: Vec::new(),
         env: Vec::new(),
         data: Vec::new(),
         chunks: 1,
+        first_chunk: 0,
         pages: vec![BlobRef::of(b"")],
         limits: Limits::default(),
         strict: false,
@@ -367,7 +370,10 @@ fn a_worker_tells_an_author_of_another_version() {
     later.says(node, announced.clone());
     let (about, reason, words) = later.hears(apart);
     assert_eq!((about, reason.as_str()), (Some(job), "other-version"));
-    assert!(words.contains("manifest version 2, this essaim reads version 1"), "{words}");
+    assert!(
+        words.contains(&format!("manifest version {}, this essaim reads version {VERSION}", VERSION + 1)),
+        "{words}"
+    );
 
     // One of which nothing else can be read; the first byte says that it is an announcement, the next its version.
     let mut unreadable = announced;
