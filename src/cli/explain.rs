@@ -1,7 +1,7 @@
 //! `essaim explain`: why a job, or one of its chunks, waits or failed; at whom, in whose words, and what to do.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -184,7 +184,7 @@ fn is_here(home: &Path, job: &str, chunk: u32) -> bool {
 }
 
 /// How the last jobs of a home have ended: from its disk or, where a node runs in it, from that.
-async fn ends(dir: &PathBuf) -> Result<Vec<Ended>, Fail> {
+async fn ends(dir: &Path) -> Result<Vec<Ended>, Fail> {
     match Home::open(dir) {
         Ok(home) => ended(&home).map_err(|e| Fail::of(&e, e.hint())),
         Err(HomeError::InUse(_)) => {

@@ -37,6 +37,8 @@ struct Failed {
 pub struct Heard {
     apart: BTreeMap<NodeId, (Apart, Instant)>,
     failures: VecDeque<Failed>,
+    /// When a chunk that each has run was last sealed: at most as many as have run one.
+    ended: BTreeMap<NodeId, Instant>,
     disagreement: Option<(u32, Vec<NodeId>)>,
     /// Why this node's own disk took no more.
     pub disk: Option<String>,
@@ -56,6 +58,11 @@ impl Heard {
         if let Some(first) = first.filter(|_| self.apart.len() > PEERS) {
             self.apart.remove(&first);
         }
+    }
+
+    /// A chunk that a peer has run is sealed.
+    pub fn sealed(&mut self, peer: NodeId, at: Instant) {
+        self.ended.insert(peer, at);
     }
 
     /// A chunk has failed.
@@ -193,6 +200,12 @@ impl Scene<'_> {
         self.members.iter().filter(|member| member.alive && member.load.threads > 0)
     }
 
+    /// For how long a member has ended nothing: what was sealed at once its records do not show.
+    fn behind(&self, member: &MemberView) -> Duration {
+        let ended = self.heard.ended.get(&member.node).map(|at| self.now.saturating_duration_since(*at));
+        ended.map_or(member.behind, |ended| ended.min(member.behind))
+    }
+
     /// What becomes of a chunk at one who has it.
     fn held(&self, chunk: u32, holder: Holder) -> Finding {
         let peer = holder.node;
@@ -200,7 +213,7 @@ impl Scene<'_> {
             return self.of_apart(peer, apart, *at);
         }
         let member = self.members.iter().find(|member| member.node == peer);
-        let behind = member.map_or(Duration::ZERO, |member| member.behind);
+        let behind = member.map_or(Duration::ZERO, |member| self.behind(member));
         let cause = match holder {
             Holder { done: true, .. } => Cause::Collecting,
             Holder { running: true, .. } if behind >= LONG => Cause::LongRunning,
@@ -237,7 +250,8 @@ impl Scene<'_> {
 
     /// Members that have not got on for long.
     fn late(&self) -> impl Iterator<Item = Finding> {
-        let late = self.able().filter(|member| member.behind >= LONG && !self.heard.apart.contains_key(&member.node));
+        let late =
+            self.able().filter(|member| self.behind(member) >= LONG && !self.heard.apart.contains_key(&member.node));
         late.map(|member| {
             let open = (self.open)(member.node);
             let running = member.load.running as usize;
@@ -246,7 +260,7 @@ impl Scene<'_> {
                 // Which of many it runs is not known.
                 chunk: open.first().copied().filter(|_| open.len() <= running),
                 number: Some(member.held.saturating_sub(member.done)),
-                seconds: Some(member.behind.as_secs()),
+                seconds: Some(self.behind(member).as_secs()),
                 ..Finding::of(cause).at(member.node, self.me)
             }
         })

@@ -158,6 +158,9 @@ fn a_peer_is_late_after_long_and_not_before() {
     let job = |behind| Job::new(vec![member(peer(1), 1, behind)]);
     assert_eq!(job(4).found(), [(Cause::GoesOn, Vec::new())]);
     assert_eq!(job(5).found(), [at(Cause::LongRunning, peer(1))]);
+    let mut sealed = job(60);
+    sealed.heard.sealed(peer(1), Instant::now());
+    assert_eq!(sealed.found(), [(Cause::GoesOn, Vec::new())], "it has just ended one");
     let holds =
         |running| [Holder { node: ME, done: false, running: false }, Holder { node: peer(1), done: false, running }];
     assert_eq!(job(5).of_chunk(&holds(true)), [Cause::LongRunning]);

@@ -55,7 +55,10 @@ impl Store {
     /// # Errors
     /// The database cannot be written.
     pub fn remove_end(&self, job: JobId) -> Result<(), StoreError> {
-        self.change(|change| Ok(drop(change.open_table(ENDS)?.remove(job.0)?)))
+        self.change(|change| {
+            change.open_table(ENDS)?.remove(job.0)?;
+            Ok(())
+        })
     }
 
     /// How the last jobs have ended, the latest first.

@@ -94,6 +94,7 @@ impl Hive {
                 if let Some(author) = &mut state.author {
                     author.sealed += 1;
                     *author.by.entry(worker).or_default() += 1;
+                    author.heard.sealed(worker, Instant::now());
                     author.outputs.seal(chunk);
                 }
             }
