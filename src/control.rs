@@ -35,6 +35,10 @@ pub enum Wish {
     Jobs,
     /// End this one, if it follows it.
     Cancel(JobId),
+    /// Say what stands in the way of this one, or of one of its chunks, if it follows it.
+    Explain(JobId, Option<u32>),
+    /// Say how the last jobs of its author have ended.
+    Ended,
 }
 
 /// A wish, and where its answer goes; null is for one that does not concern this node.

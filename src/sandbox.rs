@@ -79,15 +79,17 @@ pub(crate) fn of(kind: Kind, home: &Home, terms: &Terms) -> Result<Sandbox, Engi
             let engine = Engine::new(EngineConfig { threads, total_bytes, ..EngineConfig::default() });
             Ok(Sandbox::Threads(engine?, threads))
         }
-        Kind::Process => {
-            let launch = Launch { program: this_executable(), words: vec![OsString::from(WORD)] };
-            Ok(Sandbox::Processes(ProcessConfig {
-                cpus: threads,
-                total_bytes,
-                ..ProcessConfig::new(launch, home.dir().join("compiled"))
-            }))
-        }
+        Kind::Process => Ok(Sandbox::Processes(ProcessConfig {
+            cpus: threads,
+            total_bytes,
+            ..ProcessConfig::new(launch(), home.dir().join("compiled"))
+        })),
     }
+}
+
+/// How a sandbox process is started.
+pub fn launch() -> Launch {
+    Launch { program: this_executable(), words: vec![OsString::from(WORD)] }
 }
 
 /// On Linux by a name that stays this one's when the file is replaced by a newer one.

@@ -88,6 +88,11 @@ impl Author {
         self.tallies.get(&chunk).is_some_and(|tally| tally.has_voice(&node))
     }
 
+    /// Who has said what comes out of a chunk.
+    pub(crate) fn voices(&self, chunk: u32) -> Vec<NodeId> {
+        self.tallies.get(&chunk).map_or_else(Vec::new, |tally| tally.workers().collect())
+    }
+
     pub(crate) fn copies(&self) -> usize {
         usize::from(self.rows.copies)
     }

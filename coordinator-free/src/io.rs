@@ -195,4 +195,28 @@ pub struct MemberView {
     pub alive: bool,
     /// Time since it was last heard.
     pub silent: Duration,
+    /// Time since it last got on with what it has to run; zero where that is nothing.
+    pub behind: Duration,
+}
+
+/// One chunk, as its author sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkView {
+    /// Whether its output is here, and agreed upon.
+    pub sealed: bool,
+    /// Who has it to run, or has run it, and is thought to be alive.
+    pub holders: Vec<Holder>,
+    /// Who has said what comes out of it.
+    pub voices: Vec<NodeId>,
+}
+
+/// Who has a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Who.
+    pub node: NodeId,
+    /// Whether it has run it.
+    pub done: bool,
+    /// Whether it is certainly running it.
+    pub running: bool,
 }

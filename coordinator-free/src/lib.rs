@@ -20,6 +20,7 @@ mod config;
 mod deposit;
 mod gossip;
 mod groups;
+mod inspect;
 pub mod io;
 pub mod ledger;
 mod member;
@@ -34,7 +35,7 @@ mod verify;
 mod work;
 
 pub use config::{Config, Resume, Tuning};
-pub use io::{Input, MemberView, Notice, Output, View};
+pub use io::{ChunkView, Holder, Input, MemberView, Notice, Output, View};
 pub use ledger::{Ledger, Rejection};
 pub use member::Member;
 pub use message::{Load, Message, Reason};

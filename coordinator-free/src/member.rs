@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::deposit::Deposits;
 use crate::gossip::Voice;
 use crate::groups::Group;
-use crate::io::{Input, MemberView, Output, View};
+use crate::io::{Input, Output};
 use crate::ledger::{Ledger, Rejection};
 use crate::message::{Close, Load, MEMBERS, Message, Reason};
 use crate::peers::Peer;
@@ -191,41 +191,6 @@ impl Member {
         self.compare();
         self.look_around();
         self.settle();
-    }
-
-    /// What this member knows.
-    #[must_use]
-    pub fn view(&self) -> View {
-        let sealed = self.ledger.sealed();
-        let mut members = vec![MemberView {
-            node: self.config.me,
-            load: self.load(),
-            held: self.work.held.len(),
-            done: self.work.done.len(),
-            alive: true,
-            silent: Duration::ZERO,
-        }];
-        let elsewhere = self.author.iter().flat_map(|author| &author.directory.records);
-        for (node, signed) in self.ledger.records().iter().chain(elsewhere) {
-            let Some(peer) = self.peers.get(node) else { continue };
-            members.push(MemberView {
-                node: *node,
-                load: peer.load,
-                held: crate::sets::minus(&signed.body.held, sealed).len(),
-                done: crate::sets::minus(&signed.body.done, sealed).len(),
-                alive: peer.alive(),
-                silent: self.now.saturating_sub(peer.heard),
-            });
-        }
-        let votes = self.author.as_ref().map_or(0, Author::len);
-        let kept = [self.work.flight.len(), self.work.aside.len(), self.report.len(), self.peers.len(), votes];
-        View {
-            sealed: sealed.len(),
-            slots: u64::from(self.config.rows.slots()),
-            rejected: self.rejected,
-            kept: kept.iter().sum::<usize>() as u64,
-            members,
-        }
     }
 
     /// At the author: how often each node was with those who agreed, and how often it was outvoted; since this member was

@@ -58,6 +58,11 @@ impl Tally {
         self.voices.len()
     }
 
+    /// Whose they are.
+    pub(crate) fn workers(&self) -> impl Iterator<Item = NodeId> {
+        self.voices.iter().map(|voice| voice.worker)
+    }
+
     pub(crate) fn has_voice(&self, worker: &NodeId) -> bool {
         self.voices.iter().any(|voice| voice.worker == *worker)
     }
@@ -120,7 +125,7 @@ impl Tally {
         let most = counts.values().copied().max().unwrap_or(0);
         if most < copies {
             let hopeless = self.voices.len() >= copies + SPARE_VOICES;
-            let all = || self.voices.iter().map(|voice| voice.worker).collect();
+            let all = || self.workers().collect();
             return if hopeless { Verdict::Hopeless(all()) } else { Verdict::Check(copies - most) };
         }
         let agreed = |voice: &&Voice| counts.get(&voice.digest) == Some(&most);

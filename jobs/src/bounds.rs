@@ -130,7 +130,7 @@ where
 }
 
 /// Text of at most `N` bytes, for use as an element of a bounded sequence.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(transparent)]
 pub struct Text<const N: usize>(String);
 

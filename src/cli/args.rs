@@ -33,6 +33,7 @@ Examples:
   essaim new hello                               a job of your own, to be changed and run
   essaim peers                                   who lends what
   essaim jobs                                    what is not finished; `essaim attach JOB` goes on with it
+  essaim explain                                 why it does not go on; `essaim doctor` looks at this machine
 
 What is always the same can stand in essaim.toml (`essaim config` shows it and says where).
 `essaim help run` says more. Options on this page go before or after the verb."
@@ -68,7 +69,7 @@ pub struct Global {
     /// How much disk large programs, inputs and data of others may have; those not used for longest go first
     #[arg(long, global = true, value_name = "SIZE", default_value = "10GiB", value_parser = bytes)]
     pub disk: u64,
-    /// Say everything as JSON, a line an event, on stderr (`peers`: on stdout)
+    /// Say everything as JSON, a line an event, on stderr (`peers`, `explain` and `doctor`: on stdout)
     #[arg(long, global = true)]
     pub json: bool,
     /// Say nothing but errors
@@ -105,6 +106,10 @@ pub enum Command {
     Cancel(Cancel),
     /// List the peers that lend their cores
     Peers(Peers),
+    /// Say why a job, or one of its chunks, waits or failed: at which peer, in whose words, and what to do
+    Explain(Explain),
+    /// Look at this machine, and say what is wrong with it, and what to do
+    Doctor,
     /// Say what is configured, and where: every option, its value and its origin
     Config,
     /// Say how the nodes do that lend this machine
@@ -206,6 +211,20 @@ pub struct Cancel {
     /// The author's key, for a job that was submitted on another machine: the file author.key of the home there
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
+}
+
+/// Say why a job, or one of its chunks, waits or failed: at which peer, in whose words, and what to do.
+///
+/// Without JOB, why each job of this user that has not come to its end; where there is none, how the last one ended. How a
+/// node does that lends this machine, `essaim status` says. With --json, a line a cause, on standard output.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Its name, as `essaim jobs` lists it, or the beginning of it; also of one that has ended lately
+    #[arg(value_name = "JOB")]
+    pub job: Option<String>,
+    /// One of its chunks, counted from 0
+    #[arg(value_name = "CHUNK")]
+    pub chunk: Option<u32>,
 }
 
 /// List the peers that lend their cores, found through the DHT.

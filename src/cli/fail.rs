@@ -34,6 +34,11 @@ impl Fail {
         Fail::new(message, hint)
     }
 
+    /// What failed, and the hint.
+    pub fn parts(&self) -> (&str, &str) {
+        (&self.message, &self.hint)
+    }
+
     /// Another exit status than 1.
     pub fn with_status(mut self, status: u8) -> Fail {
         self.status = status;

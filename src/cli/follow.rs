@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::args::Global;
+use super::explain;
 use super::fail::Fail;
 use super::jobs;
 use super::present::{Unwritten, present};
@@ -171,7 +172,7 @@ async fn answer_to(wish: Wish, peer: &Peer, job: &Job) -> serde_json::Value {
             json!("cancelled")
         }
         // The others are for those that only lend.
-        _ => serde_json::Value::Null,
+        wish => explain::answer(wish, peer).await,
     }
 }
 

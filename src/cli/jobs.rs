@@ -28,15 +28,15 @@ const HEARD_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A job of this user, as it is listed.
-struct Listed {
-    job: String,
-    name: String,
-    chunks: u64,
-    sealed: u64,
-    created_ms: u64,
+pub struct Listed {
+    pub job: String,
+    pub name: String,
+    pub chunks: u64,
+    pub sealed: u64,
+    pub created_ms: u64,
     /// Followed by a process that runs.
-    followed: bool,
-    home: PathBuf,
+    pub followed: bool,
+    pub home: PathBuf,
 }
 
 /// What a process says of a job that it follows.
@@ -259,7 +259,7 @@ fn folding(saved: &Saved) -> Result<Option<Program>, Fail> {
 }
 
 /// The homes to be looked at.
-fn homes(global: &Global) -> Result<Vec<PathBuf>, Fail> {
+pub fn homes(global: &Global) -> Result<Vec<PathBuf>, Fail> {
     match &global.home {
         Some(dir) if dir.is_dir() => Ok(vec![dir.clone()]),
         Some(_) => Ok(Vec::new()),
@@ -268,7 +268,7 @@ fn homes(global: &Global) -> Result<Vec<PathBuf>, Fail> {
 }
 
 /// The jobs of one home: from its disk or, where a node runs in it, from that.
-async fn of_home(dir: &Path) -> Result<Vec<Listed>, Fail> {
+pub async fn of_home(dir: &Path) -> Result<Vec<Listed>, Fail> {
     match Home::open(dir) {
         Ok(home) => {
             let saved = Saved::all(&home).map_err(|e| Fail::of(&e, e.hint()))?;
@@ -335,13 +335,35 @@ impl From<Missing> for Fail {
     }
 }
 
-/// The one job whose name begins so, and its home.
-async fn find(global: &Global, prefix: &str) -> Result<(Home, Saved), Missing> {
-    let prefix = prefix.to_ascii_lowercase();
+/// What the name of a job may begin with.
+///
+/// # Errors
+/// No name begins so, or too many may.
+pub fn prefix(text: &str) -> Result<String, Fail> {
+    let prefix = text.to_ascii_lowercase();
     if prefix.len() < 4 || prefix.len() > 64 || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         let hint = "it is what `essaim jobs` lists in the first column, or the first four digits of that at least";
-        return Err(Fail::new(format!("{prefix:?} is not the name of a job"), hint).with_status(2).into());
+        return Err(Fail::new(format!("{prefix:?} is not the name of a job"), hint).with_status(2));
     }
+    Ok(prefix)
+}
+
+/// The job that a node names.
+///
+/// # Errors
+/// It is no name.
+pub fn id(name: &str) -> Result<JobId, Fail> {
+    let mut id = JobId([0; 32]);
+    for (at, byte) in id.0.iter_mut().enumerate() {
+        let digits = name.get(2 * at..2 * at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        *byte = digits.ok_or_else(|| Fail::new("a node gives a job no name", "is it of another version?"))?;
+    }
+    Ok(id)
+}
+
+/// The one job whose name begins so, and its home.
+async fn find(global: &Global, prefix: &str) -> Result<(Home, Saved), Missing> {
+    let prefix = self::prefix(prefix)?;
     let mut found = Vec::new();
     for home in homes(global)? {
         found.extend(of_home(&home).await?.into_iter().filter(|job| job.job.starts_with(&prefix)));
@@ -356,12 +378,7 @@ async fn find(global: &Global, prefix: &str) -> Result<(Home, Saved), Missing> {
     };
     let is_it = |saved: &Saved| saved.id().to_string() == job.job;
     if job.followed {
-        let mut id = JobId([0; 32]);
-        for (at, byte) in id.0.iter_mut().enumerate() {
-            let digits = job.job.get(2 * at..2 * at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-            *byte = digits.ok_or_else(|| Fail::new("a node gives a job no name", "is it of another version?"))?;
-        }
-        return Err(Missing::Followed { home: job.home.clone(), id });
+        return Err(Missing::Followed { home: job.home.clone(), id: id(&job.job)? });
     }
     let home = Home::open(&job.home).map_err(|e| Fail::of(&e, e.hint()))?;
     let saved = Saved::all(&home).map_err(|e| Fail::of(&e, e.hint()))?.into_iter().find(is_it);

@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use serde_json::json;
 
 use super::args::{Global, Join};
+use super::explain;
 use super::fail::Fail;
 use super::say::{count, say};
 use crate::control::{self, Asked, Wish, Wishes};
@@ -66,9 +67,9 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
                 told = now;
             }
             Some(Asked { wish, answer }) = wishes.next() => {
-                if let Wish::Jobs | Wish::Cancel(_) = wish {
-                    // It has none of its own.
-                    let _ = answer.send(serde_json::Value::Null);
+                if let Wish::Jobs | Wish::Cancel(_) | Wish::Explain(..) | Wish::Ended = wish {
+                    // It has none of its own, but may have had.
+                    let _ = answer.send(explain::answer(wish, &peer).await);
                     continue;
                 }
                 if let Wish::Pause | Wish::Resume = wish {

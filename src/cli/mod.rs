@@ -3,6 +3,8 @@
 mod args;
 mod config;
 mod data;
+mod doctor;
+mod explain;
 mod fail;
 mod follow;
 mod input;
@@ -15,6 +17,7 @@ mod present;
 mod program;
 mod progress;
 mod python;
+mod reasons;
 mod run;
 mod say;
 
@@ -55,6 +58,8 @@ pub fn main() -> ExitCode {
             args::Command::Results { job } => jobs::results(&global, &job).await,
             args::Command::Cancel(cancel) => jobs::cancel(&global, &cancel).await,
             args::Command::Peers(peers) => peers::peers(&global, &peers).await,
+            args::Command::Explain(what) => explain::explain(&global, &what).await,
+            args::Command::Doctor => doctor::doctor(&global).await,
             args::Command::Config => owner::show(&configured),
             args::Command::Status => owner::tell(&global, Wish::Status).await,
             args::Command::Pause => owner::tell(&global, Wish::Pause).await,

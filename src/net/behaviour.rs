@@ -62,7 +62,7 @@ pub(super) fn swarm(key: Keypair, name: &SwarmName, mdns: bool) -> Result<Swarm<
         streams: streams::Behaviour::new(name),
         identify: identify::Behaviour::new(
             identify::Config::new(format!("/essaim/{name}"), key.public())
-                .with_agent_version(concat!("essaim/", env!("CARGO_PKG_VERSION")).to_owned())
+                .with_agent_version(super::agent())
                 .with_push_listen_addr_updates(true)
                 // Addresses go through our own filter into the DHT's table instead.
                 .with_cache_size(0),

@@ -24,6 +24,8 @@ pub struct PeerInfo {
     pub addresses: Vec<Multiaddr>,
     /// The last ping there and back; none until there was one.
     pub rtt: Option<Duration>,
+    /// What it says that it is, as [`super::agent`] of another version; nothing until it has said so.
+    pub agent: String,
 }
 
 /// What became of a dial.

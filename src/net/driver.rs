@@ -86,6 +86,8 @@ pub(super) struct Peer {
     pub(super) connections: HashMap<ConnectionId, Connection>,
     /// Where it says it can be reached.
     pub(super) claimed: Vec<Multiaddr>,
+    /// What it says that it is.
+    pub(super) agent: String,
     pub(super) rtt: Option<Duration>,
     /// Room for the streams it opens.
     pub(super) streams: Arc<Semaphore>,
@@ -392,6 +394,6 @@ impl Peer {
     fn info(&self) -> PeerInfo {
         let ends = self.connections.values().map(|connection| &connection.address);
         let addresses = if self.claimed.is_empty() { ends.cloned().collect() } else { self.claimed.clone() };
-        PeerInfo { node: self.node, addresses, rtt: self.rtt }
+        PeerInfo { node: self.node, addresses, rtt: self.rtt, agent: self.agent.clone() }
     }
 }

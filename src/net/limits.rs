@@ -28,6 +28,8 @@ pub(super) const INBOUND_WAITING: usize = 2 * FETCHES;
 pub(super) const HINTED_PEERS: usize = 4_096;
 /// See [`HINTED_PEERS`].
 pub(super) const HINTS_PER_PEER: usize = 8;
+/// Characters of what a peer says that it is.
+pub(super) const AGENT_CHARS: usize = 64;
 /// How long a connection may stand whose peer has not shown that it is of this swarm.
 pub(super) const PROBATION: Duration = Duration::from_secs(10);
 /// Peers of other swarms that are remembered, so as not to be dialled again and again.

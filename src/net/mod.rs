@@ -53,6 +53,12 @@ pub use start::{NetError, start};
 use crate::blob::{Blob, Pieces};
 use client::{Client, Command};
 
+/// What this node says that it is to all who connect: its version, and that of the manifests that it reads.
+#[must_use]
+pub fn agent() -> String {
+    format!("essaim/{} manifest/{}", env!("CARGO_PKG_VERSION"), essaim_jobs::manifest::VERSION)
+}
+
 /// Answers questions for blobs. Called where blocking is allowed, from several threads at once.
 pub type Serve = Arc<dyn Fn(BlobId) -> Option<Blob> + Send + Sync>;
 

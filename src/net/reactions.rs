@@ -68,7 +68,7 @@ impl Driver {
             BehaviourEvent::Identify(
                 identify::Event::Received { connection_id, peer_id, info, .. }
                 | identify::Event::Pushed { connection_id, peer_id, info, .. },
-            ) => self.identified(peer_id, connection_id, &info.listen_addrs),
+            ) => self.identified(peer_id, connection_id, &info),
             BehaviourEvent::Ping(event) => self.pinged(event),
             BehaviourEvent::Dht(event) => self.dht(event),
             BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message }) => {
@@ -100,6 +100,7 @@ impl Driver {
             since: Instant::now(),
             connections: HashMap::new(),
             claimed: Vec::new(),
+            agent: String::new(),
             rtt: None,
             streams: Arc::new(Semaphore::new(limits::STREAMS_PER_PEER)),
             serves: Arc::new(Semaphore::new(limits::SERVES_PER_PEER)),
@@ -169,12 +170,13 @@ impl Driver {
         }
     }
 
-    fn identified(&mut self, id: PeerId, connection: ConnectionId, claimed: &[Multiaddr]) {
+    fn identified(&mut self, id: PeerId, connection: ConnectionId, info: &identify::Info) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(connection) = peer.connections.get(&connection) else { return };
-        let mut worth = addr::worth_dialling(claimed, &connection.address);
+        let mut worth = addr::worth_dialling(&info.listen_addrs, &connection.address);
         worth.truncate(limits::HINTS_PER_PEER);
         peer.claimed = worth.clone();
+        peer.agent = info.agent_version.chars().filter(|c| !c.is_control()).take(limits::AGENT_CHARS).collect();
         if peer.member {
             self.route(id, worth);
         }

@@ -17,7 +17,8 @@ use super::handover::{Answer, Handed};
 use super::provisions::Provisions;
 use super::repute::Shown;
 use super::source::{Holders, LARGE_BYTES};
-use super::wire::{ANNOUNCEMENT_BYTES, Announcement, Place};
+use super::why::Heard;
+use super::wire::{self, ANNOUNCEMENT_BYTES, Announcement, Place};
 use super::{End, Progress, Traffic, since_1970};
 use crate::blob::Pieces;
 use crate::net::{Topic, Verdict};
@@ -116,6 +117,8 @@ pub struct AuthorSide {
     pub shown: Shown,
     /// What went wrong at this node.
     pub trouble: Option<String>,
+    /// What was heard of what stands in its way.
+    pub heard: Heard,
 }
 
 impl AuthorSide {
@@ -142,6 +145,7 @@ impl AuthorSide {
             ended: own.ended,
             collecting: Arc::new(Semaphore::new(COLLECTING)),
             trouble: None,
+            heard: Heard::default(),
         }
     }
 
@@ -204,6 +208,10 @@ impl Engines {
 /// Judges gossip before it is passed on: of the right form and size, and rightly signed. Whether it is of use to
 /// this node is another question.
 pub fn judge(topic: &Topic, bytes: &[u8]) -> Verdict {
+    if *topic == Topic::Jobs && wire::other_version(bytes).is_some() {
+        // It is no lie, and those who can read it may pass it on.
+        return Verdict::Ignore;
+    }
     let sound = match topic {
         Topic::Jobs => decode::<Announcement>(bytes, ANNOUNCEMENT_BYTES).is_ok_and(|a| a.check().is_ok()),
         Topic::Job(job) => decode::<Message>(bytes, MESSAGE_BYTES).is_ok_and(|message| is_sound(*job, &message)),

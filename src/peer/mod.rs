@@ -4,7 +4,10 @@
 //! [`Peer::start`] makes a node; from then on everything happens in its event loop (`hive`). A node with
 //! `cpus > 0` lends them to every open job that it hears of, or only to its own ([`Whose`]); [`Peer::submit`] opens one.
 
+mod apart;
 mod budget;
+mod cause;
+mod ended;
 mod feed;
 mod fold;
 mod governor;
@@ -17,12 +20,16 @@ mod provisions;
 mod reports;
 mod repute;
 mod source;
+mod why;
 pub mod wire;
 
+pub use cause::{Cause, Finding};
+pub use ended::{Ended, ended};
 pub use fold::{Fold, Leg};
 pub use governor::{Terms, When, Whose, Why};
 pub use handover::Handed;
 pub use hours::{HourRange, Hours, HoursError};
+pub use power::on_battery;
 pub use provisions::{mounted, spec};
 pub use reports::note;
 pub use repute::{Known, forgive, known};
@@ -478,7 +485,8 @@ impl Peer {
         let chunks = row.manifest.body.chunks;
         let (data, held) = if row.remote {
             let source = self.source().await;
-            let provisions = Provisions::fetch(&source, &row.manifest.body).await.map_err(SubmitError::Unreachable)?;
+            let provisions = Provisions::fetch(&source, &row.manifest.body).await;
+            let provisions = provisions.map_err(|lack| SubmitError::Unreachable(lack.into()))?;
             (provisions.data, provisions.held)
         } else {
             (provisions::mounted(&inputs, &row.manifest.body, again)?, Vec::new())

@@ -7,6 +7,12 @@ use std::time::{Duration, Instant};
 /// How often it is asked: some machines take long to answer.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
+/// Whether this machine runs on battery now.
+#[must_use]
+pub fn on_battery() -> bool {
+    Power::new().ask()
+}
+
 /// Where this machine's power comes from, as it was when it was asked last.
 #[derive(Debug)]
 pub struct Power {

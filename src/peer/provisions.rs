@@ -7,7 +7,7 @@ use essaim_jobs::{Manifest, Mount, bounds};
 use essaim_worker::{DataFile, Input, JobSpec, Mode, PROGRAM_BYTES, ProgramId, Stretch};
 
 use super::SubmitError;
-use super::source::Source;
+use super::source::{Lack, Source};
 use crate::blob::Blob;
 use crate::store::{Inputs, Partial, StoreError};
 
@@ -24,22 +24,23 @@ impl Provisions {
     /// Fetches them; the data to files of their own, one after the other.
     ///
     /// # Errors
-    /// What stood in the way, in words.
-    pub async fn fetch(source: &Source, manifest: &Manifest) -> Result<Provisions, String> {
+    /// What stood in the way.
+    pub async fn fetch(source: &Source, manifest: &Manifest) -> Result<Provisions, Lack> {
+        let missing = |why: String| Lack::Missing(why);
         let mut held = Vec::new();
         let mut data = Vec::with_capacity(manifest.data.len());
         for mount in &manifest.data {
             if mount.blob.len > bounds::BLOB_BYTES {
-                return Err(format!("its data has a file of {} bytes", mount.blob.len));
+                return Err(missing(format!("its data has a file of {} bytes", mount.blob.len)));
             }
             let (partial, blob) = source.download(mount.blob).await?;
-            let Blob::File { file, .. } = blob else { return Err("its data is not in a file".into()) };
+            let Blob::File { file, .. } = blob else { return Err(missing("its data is not in a file".into())) };
             let file = DataFile::of(mount.name.as_str().to_owned(), file);
-            data.push(file.map_err(|error| format!("cannot read its data: {}", error.kind()))?);
+            data.push(file.map_err(|error| missing(format!("cannot read its data: {}", error.kind())))?);
             held.push(partial);
         }
         if manifest.program.len > PROGRAM_BYTES {
-            return Err(format!("its program has {} bytes", manifest.program.len));
+            return Err(missing(format!("its program has {} bytes", manifest.program.len)));
         }
         // Last, so that one that is in memory does not wait there for the others.
         let program = match source.find(manifest.program).await? {

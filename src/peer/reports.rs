@@ -21,6 +21,8 @@ const WAITING: usize = 4_096;
 /// How often an output is tried to be kept on a disk that is full, and the pause between two tries.
 const ROOM_TRIES: u32 = 60;
 const ROOM_PAUSE: Duration = Duration::from_millis(500);
+/// How the note of an output begins for which there is no room.
+pub const UNKEPT: &str = "the worker cannot keep the output";
 /// What the owner of the machine can do about it.
 const HINT: &str = "hint: make room on its disk, or choose another with --home DIR";
 
@@ -185,7 +187,7 @@ impl Reporter {
             self.trouble.send_replace(Some(format!("cannot keep an output: {error}; {HINT}")));
             let is_full = error.kind() == ErrorKind::StorageFull;
             if !is_full || tries == ROOM_TRIES || self.sender.is_closed() {
-                let message = format!("the worker cannot keep the output: {error}\n{HINT}");
+                let message = format!("{UNKEPT}: {error}\n{HINT}");
                 return Err(FailureNote { deterministic: false, message });
             }
             warn!(%error, tries, "no room for an output");

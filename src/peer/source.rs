@@ -34,6 +34,9 @@ const ENOUGH: usize = 2;
 /// Sources that a download has not taken note of yet.
 const SOURCES: usize = 256;
 
+/// How a [`Lack`] begins that is one of room.
+pub const UNKEPT_BLOB: &str = "cannot keep a blob";
+
 /// Why a blob is not here.
 #[derive(Debug, thiserror::Error)]
 pub enum Lack {
@@ -41,7 +44,7 @@ pub enum Lack {
     #[error("{0}")]
     Missing(String),
     /// It cannot be kept.
-    #[error("cannot keep a blob: {0}")]
+    #[error("{UNKEPT_BLOB}: {0}")]
     Disk(io::Error),
 }
 

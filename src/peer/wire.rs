@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use coordinator_free::message::Message;
 use essaim_jobs::bounds::{self, Text};
+use essaim_jobs::manifest::VERSION;
 use essaim_jobs::{BlobRef, JobId, Manifest, ManifestError, NodeId, Signable, Signed};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,10 @@ pub const BUNDLES: usize = 65_536;
 pub const BUNDLED: usize = 4_096;
 /// Blobs that a node is asked to keep at once.
 pub const KEPT: usize = 1_024;
+/// Bytes of the name of a reason, and of what is said about it.
+pub const REASON_BYTES: usize = 32;
+/// See [`REASON_BYTES`].
+pub const WORDS_BYTES: usize = 1_024;
 /// Bytes of an encoded announcement.
 pub const ANNOUNCEMENT_BYTES: usize = bounds::MANIFEST_BYTES + ADDRESSES * (ADDRESS_BYTES + 4) + 1_024;
 
@@ -115,4 +120,31 @@ pub enum Direct {
         /// What is said.
         message: Box<Message>,
     },
+    /// To an author: why the sender does not work on its job now.
+    Apart {
+        /// The job; none where the sender cannot even read which it is.
+        job: Option<JobId>,
+        /// The name of the reason, as `paused`; nothing: it works on it.
+        reason: Text<REASON_BYTES>,
+        /// The same in words, for people.
+        words: Text<WORDS_BYTES>,
+    },
+}
+
+/// The version of the manifest that an encoded [`Announcement`] begins with, if it is not this essaim's: whatever its form
+/// is, that comes first.
+#[must_use]
+pub fn other_version(announcement: &[u8]) -> Option<u16> {
+    let (version, _) = postcard::take_from_bytes::<u16>(announcement).ok()?;
+    (version != VERSION).then_some(version)
+}
+
+impl Direct {
+    /// As [`other_version`], for an encoded [`Direct::Announce`].
+    #[must_use]
+    pub fn other_version(message: &[u8]) -> Option<u16> {
+        // Which of these it is stands first.
+        let announcement = message.strip_prefix(&[0])?;
+        other_version(announcement)
+    }
 }

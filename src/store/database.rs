@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use essaim_jobs::{JobId, NodeId, WireError, decode, encode};
 use redb::{
-    Builder, Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-    TableHandle, WriteTransaction,
+    Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition, TableHandle, WriteTransaction,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -184,7 +184,10 @@ impl Store {
     }
 
     /// One transaction, safe when this returns.
-    fn change<T>(&self, of: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn change<T>(
+        &self,
+        of: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut change = self.db.begin_write()?;
         change.set_durability(Durability::Immediate)?;
         // What strangers sent must not be able to stand in for a whole transaction.
@@ -192,6 +195,11 @@ impl Store {
         let out = of(&change)?;
         change.commit()?;
         Ok(out)
+    }
+
+    /// What stands in the database now.
+    pub(super) fn read(&self) -> Result<ReadTransaction, StoreError> {
+        Ok(self.db.begin_read()?)
     }
 
     /// This author's jobs, by name.

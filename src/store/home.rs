@@ -63,6 +63,15 @@ impl HomeError {
     }
 }
 
+/// Bytes that are free for this user on the disk of a folder.
+///
+/// # Errors
+/// The system's: there is no such folder.
+pub fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let about = rustix::fs::statvfs(dir)?;
+    Ok(about.f_bavail.saturating_mul(about.f_frsize))
+}
+
 /// A home that this process holds alone.
 #[derive(Debug)]
 pub struct Home {
@@ -110,6 +119,14 @@ impl Home {
             }
         }
         Err(HomeError::InUse(root))
+    }
+
+    /// The first default home of this user, whether it is there or not.
+    ///
+    /// # Errors
+    /// [`HomeError::NoDefault`].
+    pub fn first_default() -> Result<PathBuf, HomeError> {
+        Home::root().map(|root| root.join("1"))
     }
 
     /// The default homes of this user that there are, used by a node or not.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::database::Batch;
 use super::inputs::PAGES;
 use super::outputs::FILE as OUTPUTS;
-use super::{Home, Saved, Store, StoreError};
+use super::{Home, Saved, Store, StoreError, free_bytes};
 
 /// Bytes that past jobs have at most, and which part of what is free beside them: they never fill a disk.
 const MOST_BYTES: u64 = 4 << 30;
@@ -239,7 +239,7 @@ pub(super) fn forget_all(store: &Store, home: &Path) -> Result<bool, StoreError>
 
 /// Bytes that are free on the disk of `path`; where that is not known, none.
 fn free(path: &Path) -> u64 {
-    rustix::fs::statvfs(path).map_or(0, |about| about.f_bavail.saturating_mul(about.f_frsize))
+    free_bytes(path).unwrap_or(0)
 }
 
 /// An output that others may take.

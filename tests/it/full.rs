@@ -16,14 +16,14 @@ const SIZE: u64 = 16 << 10;
 const CHUNKS: u64 = 100;
 
 /// A disk in memory, mounted where only the process sees it that mounted it, and reached through that.
-struct Disk {
+pub struct Disk {
     mounted: Child,
     dir: PathBuf,
 }
 
 impl Disk {
     /// `None`, with the reason printed, where this machine lets nobody mount.
-    fn new(world: &World) -> Option<Disk> {
+    pub fn new(world: &World) -> Option<Disk> {
         let at = world.dir.path().join("small");
         fs::create_dir(&at).unwrap();
         let mount = format!("mount -t tmpfs -o size={SIZE}k none \"$0\" && echo mounted && exec cat");
@@ -49,12 +49,12 @@ impl Disk {
         Some(Disk { mounted, dir })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
     /// Leaves so many kilobytes free.
-    fn fill(&self, free: u64) {
+    pub fn fill(&self, free: u64) {
         let mut file = File::create(self.path("ballast")).unwrap();
         let piece = [1; 4096];
         let mut len = 0;
@@ -69,7 +69,7 @@ impl Disk {
         file.set_len(len - (free << 10)).unwrap();
     }
 
-    fn make_room(&self) {
+    pub fn make_room(&self) {
         fs::remove_file(self.path("ballast")).unwrap();
     }
 }
@@ -88,7 +88,7 @@ fn whole() -> Vec<u8> {
     (0..CHUNKS).flat_map(chunk).collect()
 }
 
-fn job(command: &mut Command, worker: &Worker, home: &Path) {
+pub fn job(command: &mut Command, worker: &Worker, home: &Path) {
     command.args(["--no-mdns", "--cpus", "0", "--peer", &worker.address]).arg("--home").arg(home);
     command.args(["--block", "1"]).arg(guest("swell")).arg(format!("0..{CHUNKS}"));
 }

@@ -10,6 +10,8 @@ mod new;
 mod node;
 mod owner;
 
+mod doctor;
+mod explain;
 mod finding;
 #[cfg(target_os = "linux")]
 mod full;

@@ -46,7 +46,7 @@ fn a_paused_node_stands_still_and_a_resumed_one_ends_the_job() {
 }
 
 /// The days of the week that neither today nor a day beside it is, whatever the clock on the wall says.
-fn another_day() -> &'static str {
+pub fn another_day() -> &'static str {
     let days = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
     // The first was a Thursday.
     ["sun", "mon", "tue", "wed", "thu", "fri", "sat"][days as usize % 7]

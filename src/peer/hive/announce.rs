@@ -47,6 +47,7 @@ impl Hive {
         }
         self.stand_in().await;
         self.provide().await;
+        self.tell_apart();
     }
 
     /// Says on the DHT which large blobs of open jobs are all here, for those who are connected to nobody who has them.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use coordinator_free::io::Input;
 use coordinator_free::message::{Close, Message, Reason};
 use coordinator_free::{Config as MemberConfig, Member, Resume, Tuning};
+use essaim_jobs::manifest::VERSION;
 use essaim_jobs::{JobId, Manifest, NodeId, Signed};
 use essaim_worker::Request;
 use libp2p::Multiaddr;
@@ -16,6 +17,9 @@ use tracing::{info, warn};
 
 use super::{Hive, Inner, at_once};
 use crate::net::Topic;
+use crate::peer::apart::Apart;
+use crate::peer::cause::Cause;
+use crate::peer::ended::{self, Ended};
 use crate::peer::feed::{Feed, Feeding};
 use crate::peer::governor::Lent;
 use crate::peer::job::{AuthorSide, JobState, Own};
@@ -43,6 +47,9 @@ impl Hive {
         if let Err(error) = self.keep(job, &own.outputs) {
             warn!(%error, "no thread to keep outputs");
             return;
+        }
+        if own.again {
+            ended::forget(&self.store, job).await;
         }
         let author = AuthorSide::new(own);
         if self.jobs.contains_key(&job) {
@@ -90,10 +97,21 @@ impl Hive {
             // Its author has ended it at another node, and this one does not know.
             return self.send(job, from, Message::Close(word));
         }
-        let busy = self.jobs.len() + self.joining.len() >= JOBS;
         let known = self.joining.contains_key(&job) || self.has_ended(&job);
-        if !self.lends || self.leaving || known || busy || announcement.check().is_err() {
+        if !self.lends || self.leaving || known {
             return;
+        }
+        let version = announcement.manifest.body.version;
+        if version != VERSION {
+            return self.refuse_version(from, Some(job), version);
+        }
+        if announcement.check().is_err() {
+            return;
+        }
+        if self.jobs.len() + self.joining.len() >= JOBS {
+            let apart =
+                Apart::new(Cause::Busy, &format!("it works on {JOBS} jobs already; hint: it tries again later"));
+            return self.stand_apart(announcement.place.body.node, Some(job), Some(&apart));
         }
         let place = &announcement.place.body;
         let addresses: Vec<Multiaddr> = place.addresses.iter().filter_map(|text| text.as_str().parse().ok()).collect();
@@ -189,6 +207,7 @@ impl Hive {
             author,
         };
         self.jobs.insert(job, state);
+        self.tell_apart();
         for peer in self.connected.iter().copied().collect::<Vec<_>>() {
             self.give(job, Input::Up(peer));
         }
@@ -212,6 +231,7 @@ impl Hive {
         if let Some(mut author) = state.author {
             // The next job may begin at once.
             self.write_down(author.shown.news(votes(&state.member, self.me))).await;
+            ended::write(&self.store, job, &Ended::now(&author, reason, self.me)).await;
             self.blobs.leave(&job);
             author.outputs.close();
             let progress = author.progress(&state.member, self.connected.len());
@@ -261,6 +281,7 @@ impl Hive {
         info!(lent = cores, of = self.cpus, ?why, "cores lent");
         self.share_threads();
         if self.lends {
+            self.tell_apart();
             self.net.advertise(self.advert()).await;
         }
     }

@@ -4,6 +4,7 @@
 
 mod announce;
 mod away;
+mod explain;
 mod jobs;
 mod wants;
 
@@ -21,6 +22,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::net::{self, Advert, Event, Events, Topic};
+use crate::peer::apart::{Apart, Told};
+use crate::peer::cause::{Cause, Finding};
 use crate::peer::feed::Room;
 use crate::peer::governor::{Governor, Lent, Said, Terms, Whose, watch_machine};
 use crate::peer::handover::Handed;
@@ -58,6 +61,8 @@ pub enum Command {
     Detach(JobId),
     /// Tell of the first job that is announced and whose name begins so.
     Want(String, oneshot::Sender<Box<Announcement>>),
+    /// Tell what stands in the way of a job, or of one of its chunks; none: this node has no such job or chunk.
+    Explain(JobId, Option<u32>, oneshot::Sender<Option<Vec<Finding>>>),
     /// Tell all who work on a job that its author has ended it; how many have heard.
     Revoke(Box<Signed<Close>>, watch::Sender<usize>),
     Leave,
@@ -66,7 +71,7 @@ pub enum Command {
 /// What comes back from a task.
 enum Inner {
     /// A job's program and data are here, or cannot be had.
-    Provided { announcement: Box<Announcement>, provisions: Result<Provisions, String> },
+    Provided { announcement: Box<Announcement>, provisions: Result<Provisions, Lack> },
     /// An output cannot be had from the worker that has it.
     Uncollected { job: JobId, slot: u32, worker: NodeId, why: String },
     /// Outputs are safe, or this node's disk does not take them.
@@ -130,6 +135,8 @@ pub struct Hive {
     chunks_failed: u64,
     /// What kept it from the last job that it could not take part in.
     trouble: Option<String>,
+    /// What the authors of jobs were told of why this node does not work on them.
+    told: Told,
     /// Why there was no room for the last input that was to come, until a chunk has been run again.
     input_trouble: Option<String>,
     /// How far running chunks are, where they say so.
@@ -198,6 +205,7 @@ impl Hive {
             chunks_run: 0,
             chunks_failed: 0,
             trouble: None,
+            told: Told::default(),
             input_trouble: None,
             gauges,
             disk,
@@ -244,6 +252,10 @@ impl Hive {
                         self.wanted = Some((prefix, reply));
                         self.net.subscribe(Topic::Jobs).await;
                         self.seek();
+                    }
+                    Some(Command::Explain(job, chunk, reply)) => {
+                        // Who asked may have gone.
+                        let _ = reply.send(self.explain(job, chunk, &self.net.peers().await));
                     }
                     Some(Command::Revoke(word, told)) => self.revoke(*word, told).await,
                     Some(Command::Leave) => {
@@ -318,7 +330,11 @@ impl Hive {
                 Ok(Direct::Keep { job, number, blobs }) => self.on_keep(from, job, number, blobs),
                 Ok(Direct::Kept { job, number, without }) => self.on_answer(job, (from, Some((number, without)))),
                 Ok(Direct::Member { job, message: inside }) => self.on_message(job, from, *inside, message.len()),
-                Err(error) => debug!(from = %from.short(), %error, "message refused"),
+                Ok(Direct::Apart { job, reason, words }) => self.on_apart(from, job, reason.as_str(), words.as_str()),
+                Err(error) => match Direct::other_version(&message) {
+                    Some(version) => self.refuse_version(from, None, version),
+                    None => debug!(from = %from.short(), %error, "message refused"),
+                },
             },
             Event::Gossip { topic: Topic::Jobs, from, message } => {
                 // Judged already: it is of the right form.
@@ -372,8 +388,17 @@ impl Hive {
             }
             Done::Refused { program, error } => {
                 warn!(%error, "a job's program was refused");
-                let of = |state: &&JobState| program_of(&state.manifest) == program && state.author.is_none();
-                for job in self.jobs.values().filter(of).map(|state| state.manifest.id()).collect::<Vec<_>>() {
+                let apart = Apart::new(Cause::ProgramRefused, &format!("{error}; hint: {}", error.hint()));
+                let of = |state: &&mut JobState| program_of(&state.manifest) == program;
+                let mut others = Vec::new();
+                for state in self.jobs.values_mut().filter(of) {
+                    match &mut state.author {
+                        Some(author) => author.heard.apart(self.me, Some(apart.clone()), Instant::now()),
+                        None => others.push((state.place.job, state.place.node)),
+                    }
+                }
+                for (job, author) in others {
+                    self.stand_apart(author, Some(job), Some(&apart));
                     self.give(job, Input::Leave);
                 }
             }
@@ -433,7 +458,9 @@ impl Hive {
                     }
                     // It is announced again while it is open, and tried again then.
                     Err(why) => {
-                        warn!(job = %job.short(), why, "cannot join a job");
+                        warn!(job = %job.short(), %why, "cannot join a job");
+                        let apart = Hive::apart_for_want(&why);
+                        self.stand_apart(announcement.place.body.node, Some(job), Some(&apart));
                         let name = printable(&announcement.manifest.body.name);
                         self.trouble = Some(format!("cannot take part in `{name}`: {why}"));
                     }
@@ -470,7 +497,9 @@ impl Hive {
             Inner::Kept { job, kept: (_, Err(error)) } => {
                 let author = self.jobs.get_mut(&job).and_then(|state| state.author.as_mut());
                 if let Some(author) = author {
-                    author.trouble = Some(format!("cannot keep an output: {error}"));
+                    let words = format!("cannot keep an output: {error}");
+                    author.heard.disk = error.is_full().then(|| words.clone());
+                    author.trouble = Some(words);
                     self.end(job, None, None).await;
                 }
             }

@@ -6,6 +6,7 @@ use coordinator_free::io::{Input, Notice, Output};
 use coordinator_free::message::Message;
 use essaim_jobs::{JobId, Leaf, NodeId, bounds, encode};
 use essaim_worker::Request;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::{Hive, Inner};
@@ -93,13 +94,19 @@ impl Hive {
                 if let Some(author) = &mut state.author {
                     author.sealed += 1;
                     *author.by.entry(worker).or_default() += 1;
+                    author.heard.sealed(worker, Instant::now());
                     author.outputs.seal(chunk);
                 }
             }
             Output::Notice(notice) => {
                 if let Some(author) = &mut state.author {
-                    if let Notice::Banned { peer } = &notice {
-                        author.shown.banned(*peer);
+                    match &notice {
+                        Notice::Banned { peer } => author.shown.banned(*peer),
+                        Notice::Failed { chunk, worker, note, .. } => {
+                            author.heard.failed(*chunk, *worker, note.clone(), Instant::now());
+                        }
+                        Notice::Disagreement { chunk, workers } => author.heard.disagreement(*chunk, workers.clone()),
+                        _ => {}
                     }
                     // Bounded: a person who does not listen misses the newest.
                     let _ = author.notices.try_send(notice);

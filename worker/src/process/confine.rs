@@ -81,11 +81,21 @@ pub fn forbid_calls(purpose: Purpose) -> Result<(), String> {
     Ok(())
 }
 
+/// Which version of Landlock the kernel enforces, tried on a thread that ends with it; none: the kernel has none, or it is
+/// switched off. For people: a sandbox process takes what there is.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn landlock_version() -> Option<i32> {
+    std::thread::spawn(linux::landlock_version).join().ok().flatten()
+}
+
 #[cfg(target_os = "linux")]
 mod linux {
     use std::collections::BTreeMap;
 
-    use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetError, Scope};
+    use landlock::{
+        ABI, Access, AccessFs, AccessNet, LandlockStatus, RestrictionStatus, Ruleset, RulesetAttr, RulesetError, Scope,
+    };
     use rustix::process::getpid;
     use seccompiler::{
         BpfProgram, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -105,12 +115,23 @@ mod linux {
 
     /// No path may be opened, made, removed or executed, no port bound or connected, nobody else signalled.
     pub(super) fn landlock() -> Result<(), RulesetError> {
+        restrict().map(drop)
+    }
+
+    /// The version of what binds this thread from now on.
+    pub(super) fn landlock_version() -> Option<i32> {
+        match restrict().ok()?.landlock {
+            LandlockStatus::Available { effective_abi, kernel_abi } => Some(kernel_abi.unwrap_or(effective_abi as i32)),
+            LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => None,
+        }
+    }
+
+    fn restrict() -> Result<RestrictionStatus, RulesetError> {
         let rules = Ruleset::default()
             .handle_access(AccessFs::from_all(NEWEST))?
             .handle_access(AccessNet::from_all(NEWEST))?
             .scope(Scope::from_all(NEWEST))?;
-        rules.create()?.restrict_self()?;
-        Ok(())
+        rules.create()?.restrict_self()
     }
 
     /// Lets through what is needed; everything else ends the process.
