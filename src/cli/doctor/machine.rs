@@ -7,9 +7,9 @@ use bytesize::ByteSize;
 use rustix::process::{Resource, getrlimit};
 
 use super::Check;
-use crate::cli::args::{all_cpus, half_memory};
 use crate::cli::say::count;
 use crate::control::{self, Wish};
+use crate::machine::{all_cpus, half_memory};
 use crate::peer::on_battery;
 
 /// What a chunk may use unless a job says otherwise, bytes: with less no job of that kind gets all that it asks for.

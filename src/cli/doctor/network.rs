@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep};
 use super::Check;
 use crate::cli::args::Global;
 use crate::cli::join;
-use crate::cli::sandbox::Kind;
 use crate::cli::say::count;
 use crate::peer::{Peer, Terms};
+use crate::sandbox::Kind;
 use crate::store::Home;
 
 /// How long peers are looked for, and the pause between two looks.

@@ -9,7 +9,7 @@ use essaim_worker::process::ProcessConfig;
 use essaim_worker::{Chunk, JobSpec, ProgramId, Report, Request, Role, Sandbox, Workers};
 
 use super::Check;
-use crate::cli::sandbox::launch;
+use crate::sandbox::launch;
 
 /// A program that ends at once.
 const PROGRAM: &[u8] = br#"(module (memory (export "memory") 1) (func (export "_start")))"#;
