@@ -134,7 +134,7 @@ pub struct Repute {
 /// The database of one home.
 #[derive(Debug)]
 pub struct Store {
-    db: Database,
+    pub(super) db: Database,
 }
 
 impl Store {
@@ -184,7 +184,10 @@ impl Store {
     }
 
     /// One transaction, safe when this returns.
-    fn change<T>(&self, of: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn change<T>(
+        &self,
+        of: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut change = self.db.begin_write()?;
         change.set_durability(Durability::Immediate)?;
         // What strangers sent must not be able to stand in for a whole transaction.
