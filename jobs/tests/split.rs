@@ -296,7 +296,7 @@ fn items_over_the_limit_say_where() {
     let fixed = Items::Fixed(block(30));
     let too_long = SplitError::RecordTooLong { offset: 0, len: 20, most: 10 };
     assert_eq!(cuts_of(&fixed, Block::Bytes(block(1)), &[0; 20], &[], 10), Err(too_long));
-    let too_many = SplitError::BlockTooLong { offset: 8, items: 3, most: 10 };
+    let too_many = SplitError::BlockTooLong { offset: 7, items: 3, most: 10 };
     assert_eq!(cuts_of(&Items::lines(), Block::Items(block(3)), b"aa\nb\nc\naaaaaaaaaa\n", &[], 10), Err(too_many));
     // Records of one length fill a block that they just fit into.
     assert_eq!(cuts_of(&Items::Fixed(block(4)), Block::Bytes(block(6)), &[0; 18], &[7], 12), Ok(vec![8, 16, 18]));

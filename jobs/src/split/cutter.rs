@@ -148,7 +148,7 @@ impl Cutter {
                     Block::Bytes(bytes) => bytes.get().div_ceil(*len).min((*most / *len).max(1)),
                     Block::Items(count) => count.get(),
                 };
-                let count = count.max((base - *start).div_ceil(*len));
+                let count = count.max(base.saturating_sub(*start).div_ceil(*len));
                 return Some(start.saturating_add(len.saturating_mul(count))).filter(|cut| cut <= end);
             }
         };
