@@ -75,18 +75,18 @@ fn a_program_that_is_slow_to_begin_gets_longer_chunks() {
 #[test]
 fn a_text_has_no_chunk_that_fills_the_programs_memory() {
     for memory in [16 << 20, 512 << 20, 4 << 30] {
-        let (_, pace) = aim_at(Load::text(Some(1 << 40), memory), 2, 0, |_| 1);
+        let (_, pace) = aim_at(Load::text(1 << 40, memory), 2, 0, |_| 1);
         assert!(pace.block.get() <= memory / 8 && pace.block.get() <= 16 << 20, "{pace:?}");
         assert!((1 << 40) / pace.block.get() <= 1 << 20, "a job has so many chunks at most");
     }
-    let (_, endless) = aim_at(Load::text(None, 512 << 20), 2, 0, |_| 1_000);
+    let (_, endless) = aim_at(Load::stream(1 << 30, 512 << 20), 2, 0, |_| 1_000);
     assert_eq!(endless.block.get(), 1 << 18, "a quarter of a second of what nobody knows the length of");
 }
 
 #[test]
 fn what_cannot_be_tried_is_cut_by_its_length() {
     for (total, block) in [(0, 64 << 10), (16 << 20, 64 << 10), (64 << 20, 256 << 10), (1 << 40, 1 << 20)] {
-        let mut aim = Aim::new(Load::text(Some(total), 512 << 20));
+        let mut aim = Aim::new(Load::text(total, 512 << 20));
         aim.failed();
         let pace = aim.chosen(2);
         assert_eq!((pace.block.get(), pace.nanos), (block, None), "{total}");
@@ -110,7 +110,7 @@ proptest! {
     fn trying_stays_within_its_bounds(
         total in prop_oneof![1u64..100, any::<u64>()], begins in 0..100 * MILLI, nanos in 1..1_000 * MILLI, is_text: bool,
     ) {
-        let load = if is_text { Load::text(Some(total), 512 << 20) } else { Load::range(total) };
+        let load = if is_text { Load::text(total, 512 << 20) } else { Load::range(total) };
         let mut aim = Aim::new(load);
         let (mut spent, mut last) = (0_u64, 0);
         while let Some((at, len)) = aim.next() {

@@ -122,7 +122,9 @@ proptest! {
         for (&end, &size) in pieces.iter().chain([&text.len()]).zip(&sizes) {
             let end = end.clamp(at, text.len());
             cutter.set_block(size);
-            cuts.extend(cutter.push(&text[at..end]).unwrap());
+            let new = cutter.push(&text[at..end]).unwrap();
+            prop_assert!(new.iter().all(|&cut| cut >= at as u64), "what was pushed before is not cut any more");
+            cuts.extend(new);
             at = end;
         }
         cuts.extend(cutter.finish());

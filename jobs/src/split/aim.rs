@@ -50,6 +50,8 @@ const PART_OF_MEMORY: u64 = 8;
 pub struct Load {
     /// How much there is; none where nobody knows.
     total: Option<u64>,
+    /// How much of it is here to be tried.
+    here: u64,
     /// The longest chunk.
     largest: u64,
     /// The longest chunk whose input stands in the chunk table.
@@ -59,17 +61,23 @@ pub struct Load {
 }
 
 impl Load {
-    /// A text of so many bytes, if that is known; a chunk may use `memory_bytes`.
+    /// A text of so many bytes; a chunk may use `memory_bytes`.
     #[must_use]
-    pub fn text(total: Option<u64>, memory_bytes: u64) -> Load {
+    pub fn text(total: u64, memory_bytes: u64) -> Load {
+        Load { total: Some(total), ..Load::stream(total, memory_bytes) }
+    }
+
+    /// A text whose length nobody knows yet, of which so many bytes are here; a chunk may use `memory_bytes`.
+    #[must_use]
+    pub fn stream(here: u64, memory_bytes: u64) -> Load {
         let largest = LARGEST_BYTES.min(memory_bytes / PART_OF_MEMORY).max(1);
-        Load { total, largest, inline: bounds::INLINE_INPUT as u64, blind: BLIND_BYTES }
+        Load { total: None, here, largest, inline: bounds::INLINE_INPUT as u64, blind: BLIND_BYTES }
     }
 
     /// A range of so many integers.
     #[must_use]
     pub fn range(total: u64) -> Load {
-        Load { total: Some(total), largest: total.max(1), inline: u64::MAX, blind: (1, u64::MAX) }
+        Load { total: Some(total), here: total, largest: total.max(1), inline: u64::MAX, blind: (1, u64::MAX) }
     }
 }
 
@@ -100,7 +108,7 @@ impl Aim {
     /// Nothing is tried yet.
     #[must_use]
     pub fn new(load: Load) -> Aim {
-        Aim { load, tried: Vec::new(), is_over: load.total.is_some_and(|total| total <= 1), is_dear: false }
+        Aim { load, tried: Vec::new(), is_over: load.here <= 1, is_dear: false }
     }
 
     /// What to try next: where it begins, and about how many units it has, whole items and at least one; none when it
@@ -108,27 +116,26 @@ impl Aim {
     /// the first run of a program is slower than others.
     #[must_use]
     pub fn next(&self) -> Option<(u64, u64)> {
-        let total = self.load.total.unwrap_or(u64::MAX);
-        let tries = self.tried.len();
-        if self.is_over || self.is_enough(total) {
+        let (here, tries) = (self.load.here, self.tried.len());
+        if self.is_over || self.is_enough() {
             return None;
         }
-        let len = self.next_len().min(self.load.largest).min(total);
+        let len = self.next_len().min(self.load.largest).min(here);
         // Places that follow one another by the golden ratio are spread evenly, however many there are.
         let turn = (tries as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let at = (u128::from(turn) * u128::from(total - len)) >> 64;
+        let at = (u128::from(turn) * u128::from(here - len)) >> 64;
         Some((at as u64, len))
     }
 
     /// Whether trying has cost what it may, or has seen enough of the input.
-    fn is_enough(&self, total: u64) -> bool {
+    fn is_enough(&self) -> bool {
         let tries = self.tried.len();
         let spent: u64 = self.tried.iter().map(|(_, nanos)| nanos).sum();
         let covered: u64 = self.tried.iter().map(|(len, _)| len).sum();
         let one = self.one();
         let work: u64 = self.tried.iter().map(|(_, nanos)| nanos.saturating_sub(one)).sum();
         let is_dear = tries == 1 && spent >= MOST_NANOS / 2;
-        let is_seen = tries >= TRIES && (work >= BUDGET_NANOS || covered >= total / 2);
+        let is_seen = tries >= TRIES && (work >= BUDGET_NANOS || covered >= self.load.here / 2);
         is_dear || is_seen || spent >= MOST_NANOS || tries >= MOST_TRIES
     }
 

@@ -26,7 +26,7 @@ struct Text<'a> {
     name: &'a OsStr,
     number: FileNumber,
     file: Arc<File>,
-    len: u64,
+    content: Blob,
 }
 
 impl Cut<'_> {
@@ -43,10 +43,11 @@ impl Cut<'_> {
             Some(Block::Bytes(bytes)) => How::asked(words, "bytes", bytes),
             Some(Block::Items(count)) => How::asked(words, "items", count),
             None => {
-                let total = texts.iter().map(|text| text.len).sum();
-                let load = Load::text(Some(total), self.trial.spec.limits.memory_bytes);
+                let contents: Vec<Blob> = texts.iter().map(|text| text.content.clone()).collect();
+                let total = contents.iter().map(Blob::len).sum();
+                let load = Load::text(total, self.trial.spec.limits.memory_bytes);
                 let question = Question { words, way: format!("{items:?}"), unit: "bytes", total };
-                self.trial.size(question, load, |at, len| sample(&texts, items, at, len))?
+                self.trial.size(question, load, |at, len| sample(&contents, items, at, len))?
             }
         };
         let block = block.unwrap_or(Block::Bytes(how.block.unwrap_or(NonZeroU64::MIN)));
@@ -60,7 +61,8 @@ impl Cut<'_> {
     fn text_of<'a>(&mut self, name: &'a OsStr) -> Result<Text<'a>, Fail> {
         let (number, file) = if name == "-" { self.spool()? } else { regular(name, self.home, self.draft)? };
         let len = file.metadata().map_err(broken(name))?.len();
-        Ok(Text { name, number, file, len })
+        let content = Blob::File { file: Arc::clone(&file), offset: 0, len };
+        Ok(Text { name, number, file, content })
     }
 
     /// Standard input, all of it, in a file of the job.
@@ -103,9 +105,9 @@ impl Cut<'_> {
 
 /// About `len` bytes of whole items from `at` on, where all texts stand one after the other; and how many they are. None
 /// where an item there is too long to be tried.
-fn sample(texts: &[Text<'_>], items: &Items, mut at: u64, len: u64) -> io::Result<Option<(Bytes, u64)>> {
+pub fn sample(texts: &[Blob], items: &Items, mut at: u64, len: u64) -> io::Result<Option<(Bytes, u64)>> {
     for text in texts {
-        if at < text.len {
+        if at < text.len() {
             let begin = match items {
                 _ if at == 0 => Some(0),
                 Items::Fixed(record) => Some(at / record.get() * record.get()),
@@ -113,24 +115,23 @@ fn sample(texts: &[Text<'_>], items: &Items, mut at: u64, len: u64) -> io::Resul
                 Items::Ending(_) => first_items(text, items, at, 1)?.map(|rest| at + rest.len() as u64),
             };
             // The last item of a text has none behind it.
-            let begin = begin.filter(|begin| *begin < text.len).unwrap_or(0);
+            let begin = begin.filter(|begin| *begin < text.len()).unwrap_or(0);
             let found = first_items(text, items, begin, len)?;
             return Ok(found.map(|found| (found.clone(), found.len() as u64)));
         }
-        at -= text.len;
+        at -= text.len();
     }
     Ok(None)
 }
 
 /// The fewest items from `begin` on that make up `len` bytes.
-fn first_items(text: &Text<'_>, items: &Items, begin: u64, len: u64) -> io::Result<Option<Bytes>> {
+fn first_items(text: &Blob, items: &Items, begin: u64, len: u64) -> io::Result<Option<Bytes>> {
     let most = len.saturating_add(LONGEST_TRIED).min(MOST);
     let block = Block::Bytes(NonZeroU64::new(len).unwrap_or(NonZeroU64::MIN));
     let mut cutter = Cutter::new(items, block, most.saturating_mul(2));
-    let blob = Blob::File { file: Arc::clone(&text.file), offset: begin, len: text.len - begin };
     let mut found = Vec::new();
-    while (found.len() as u64) < blob.len() {
-        let piece = blob.read(found.len() as u64, TRIED_PIECE)?;
+    while begin + (found.len() as u64) < text.len() {
+        let piece = text.read(begin + found.len() as u64, TRIED_PIECE)?;
         found.extend_from_slice(&piece);
         match cutter.push(&piece).as_deref() {
             Ok([end, ..]) => {
