@@ -59,6 +59,7 @@ impl Store {
     pub fn put_size(&self, key: SizeKey, size: Size) -> Result<(), StoreError> {
         self.change(|change| {
             let mut sizes = change.open_table(SIZES)?;
+            sizes.remove(key.0)?;
             let mut all = Vec::new();
             for entry in sizes.iter()? {
                 let (key, row) = entry?;
