@@ -10,6 +10,7 @@
 
 pub mod bounds;
 pub mod chunk;
+pub mod fill;
 pub mod id;
 pub mod interval;
 pub mod manifest;

@@ -60,6 +60,9 @@ pub struct Manifest {
     /// Arguments, the program's own name not included.
     #[serde(deserialize_with = "bounds::seq::<_, _, { bounds::ARGV }>")]
     pub argv: Vec<Arg>,
+    /// How many values each chunk's input has for the places in its arguments ([`crate::fill`]); 0 where these are meant
+    /// as they stand.
+    pub values: u8,
     /// Environment variables.
     #[serde(deserialize_with = "bounds::seq::<_, _, { bounds::ENV }>")]
     pub env: Vec<(Arg, Arg)>,

@@ -88,7 +88,7 @@ prop_compose! {
         retries in 0..u32::MAX / 2, folds: bool, keep_seconds in 0..bounds::KEEP_SECONDS,
     ) -> Manifest {
         Manifest {
-            version: VERSION, name, program, role: if strict { Role::Combine } else { Role::Map }, argv, env,
+            version: VERSION, name, program, role: if strict { Role::Combine } else { Role::Map }, argv, values: copies - 1, env,
             data: (0_u8..).zip(data).map(|(number, blob)| Mount { name: format!("data/{number}").try_into().unwrap(), blob }).collect(),
             chunks, first_chunk: retries, pages: vec![page; (chunks as usize).div_ceil(bounds::PAGE_CHUNKS)],
             limits: Limits { millis, fuel, ..Limits::default() }, strict, copies, retries, folds, keep_seconds,
@@ -241,6 +241,7 @@ fn a_manifest_out_of_bounds_says_which_field() {
         program: BlobRef { id: BlobId([0; 32]), len: 1 },
         role: Role::Map,
         argv: vec![],
+        values: 0,
         env: vec![],
         data: vec![],
         chunks: 1,

@@ -1,14 +1,15 @@
 //! What can be written on the command line, and the help that teaches it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use essaim_jobs::bounds;
+use essaim_jobs::{bounds, split};
 use libp2p::Multiaddr;
 
 use super::config::Config;
@@ -250,7 +251,7 @@ pub struct Peers {
 #[derive(Debug, Args)]
 #[command(
     override_usage = "essaim run [OPTIONS] PROGRAM [INPUT]... [-- ARGS]...\n       \
-                      essaim run [OPTIONS] PROGRAM [-- ARGS]... ::: VALUES...",
+                      essaim run [OPTIONS] PROGRAM [-- ARGS]... ::: VALUES... [:::: FILES...]",
     after_help = "\
 Examples:
   essaim run wordcount.wasm < corpus.txt
@@ -259,7 +260,13 @@ Examples:
   essaim run fold.wasm ::: 1 2 3 4               four chunks: 1, 2, 3 and 4
   essaim run model.wasm ::: a b ::: 1 2          four chunks: a1, a2, b1 and b2, parted by a TAB
   essaim run tally.py sales.tsv -- 2             a Python script, see --python
+  essaim run sim.wasm -- --seed {} ::: 1 2 3     a value can stand in the arguments; {1}, {2} of several lists
+  essaim run fetch.wasm :::: names.txt           one chunk a line of the file; `-` for standard input
   essaim run grep.wasm corpus.txt -- -i honey    what follows -- are the program's arguments
+
+How large a chunk is: without --block or --lines, a few small pieces of the input are run here first, and what they
+cost says it; a program that has a `split` of its own cuts the input itself. --dry-run says what was chosen and why.
+The choice is remembered, so that the same job again is cut alike. Values, and files with --per-file, are one a chunk.
 
 Ctrl-C leaves the job to its peers: `essaim attach` gets the rest, also after a crash. Twice, it ends the job.
 
@@ -269,12 +276,24 @@ pub struct Run {
     /// A .wasm or .wat file (a WASI command), a Python script, or the folder of a Rust program, which is built first
     #[arg(value_name = "PROGRAM")]
     pub program: PathBuf,
-    /// Text files, split by lines; `-` or nothing for standard input; or a range of integers such as 0..1000
+    /// Text files, cut by whole lines; `-` or nothing for standard input; or a range of integers such as 0..1000
     #[arg(value_name = "INPUT")]
     pub inputs: Vec<OsString>,
-    /// About how many bytes (1M, 64KiB) or, of a range, integers a chunk has [default: by the input's size]
+    /// About how many bytes (1M, 64KiB) or, of a range, integers a chunk has [default: by what trying it costs]
     #[arg(long, value_name = "SIZE", value_parser = block)]
     pub block: Option<NonZeroU64>,
+    /// How many lines, or records, a chunk has
+    #[arg(long, value_name = "N")]
+    pub lines: Option<NonZeroU64>,
+    /// The input is records of so many bytes each: they are not cut, and need no newline
+    #[arg(long, value_name = "BYTES", value_parser = record)]
+    pub records: Option<NonZeroU64>,
+    /// The input is records that end with these bytes instead of lines; \n, \r, \t, \0, \x1e and \\ are understood
+    #[arg(long, value_name = "TEXT", value_parser = delimiter)]
+    pub delimiter: Option<Delimiter>,
+    /// The input is these integers: 0..1000, or 1..=1000 with the last
+    #[arg(long, value_name = "A..B", value_parser = range)]
+    pub range: Option<Range<u64>>,
     /// Make each file one chunk, whatever is in it
     #[arg(long)]
     pub per_file: bool,
@@ -333,7 +352,7 @@ pub struct Run {
     /// Say what would be run, and do not run it
     #[arg(long)]
     pub dry_run: bool,
-    /// What came after `:::`, not split into lists yet.
+    /// What came after `:::` or `::::`, this included, not split into lists yet.
     #[arg(skip)]
     pub parameters: Option<Vec<OsString>>,
     /// What came after `--`.
@@ -352,12 +371,17 @@ pub struct Parsed {
     pub configured: String,
 }
 
-/// Parses the words of the command line. `:::` and `--` are taken off first: what follows them is not for clap.
+/// Parses the words of the command line. `:::`, `::::` and `--` are taken off first: what follows them is not for clap.
+/// They stand in any order, each once, but for lists among themselves.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed, clap::Error> {
     let mut words: Vec<OsString> = words.into_iter().collect();
-    let fence = |words: &[OsString], word: &str| words.iter().position(|w| w.as_os_str() == OsStr::new(word));
-    let parameters = fence(&words, ":::").map(|at| words.split_off(at).split_off(1));
-    let arguments = fence(&words, "--").map(|at| words.split_off(at).split_off(1));
+    let lists = |words: &[OsString]| words.iter().position(|word| split::begins_list(word.as_encoded_bytes()));
+    let dashes = |words: &[OsString]| words.iter().position(|word| word == "--");
+    let mut parameters = lists(&words).map(|at| words.split_off(at));
+    let mut arguments = dashes(&words).map(|at| words.split_off(at).split_off(1));
+    if let (Some(values), None) = (&mut parameters, &arguments) {
+        arguments = dashes(values).map(|at| values.split_off(at).split_off(1));
+    }
     let mut command = Cli::command();
     let config = Config::read(&command).map_err(|error| command.error(ErrorKind::Io, error))?;
     command = config.apply(command);
@@ -377,7 +401,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed, clap::
             run.parameters = parameters;
         }
         _ if parameters.is_some() || arguments.is_some() => {
-            return Err(command.error(ErrorKind::UnknownArgument, "only `essaim run` takes `:::` and `--`"));
+            return Err(command.error(ErrorKind::UnknownArgument, "only `essaim run` takes `:::`, `::::` and `--`"));
         }
         _ => {}
     }
@@ -393,6 +417,25 @@ fn memory(text: &str) -> Result<u64, String> {
     let size = bytes(text)?;
     let hint = "with less than 16MiB hardly a program starts; to lend nothing for a while, say `essaim pause`";
     if size < LEAST_MEMORY { Err(hinted(&"too little memory to run anything", hint)) } else { Ok(size) }
+}
+
+fn record(text: &str) -> Result<NonZeroU64, String> {
+    match NonZeroU64::new(bytes(text)?) {
+        Some(record) if record.get() <= bounds::BLOB_BYTES => Ok(record),
+        _ => Err(format!("a record has 1 to {} bytes", bounds::BLOB_BYTES)),
+    }
+}
+
+/// What records end with.
+#[derive(Clone, Debug)]
+pub struct Delimiter(pub Vec<u8>);
+
+fn delimiter(text: &str) -> Result<Delimiter, String> {
+    split::unescape(text).map(Delimiter).map_err(|error| hinted(&error, error.hint()))
+}
+
+fn range(text: &str) -> Result<Range<u64>, String> {
+    split::parse_range(text).map_err(|error| hinted(&error, error.hint()))
 }
 
 fn block(text: &str) -> Result<NonZeroU64, String> {

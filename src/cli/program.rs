@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use essaim_jobs::bounds;
-use essaim_worker::{Engine, Outline};
+use essaim_worker::{Engine, Outline, Program};
 use serde_json::json;
 
 use super::Fail;
@@ -24,6 +25,23 @@ pub struct Checked {
     pub bytes: Bytes,
     /// What it says of itself.
     pub outline: Outline,
+    engine: Engine,
+    compiled: OnceLock<Program>,
+}
+
+impl Checked {
+    /// Compiled for this process, when first asked for: that takes a second for each megabyte or so.
+    ///
+    /// # Errors
+    /// It does not compile.
+    pub fn compiled(&self) -> Result<&Program, Fail> {
+        if let Some(compiled) = self.compiled.get() {
+            return Ok(compiled);
+        }
+        let shown = self.path.display();
+        let compiled = self.engine.load(&self.bytes).map_err(|e| Fail::new(format!("{shown}: {e}"), e.hint()))?;
+        Ok(self.compiled.get_or_init(|| compiled))
+    }
 }
 
 /// The file that `path` stands for: itself, or what its folder builds.
@@ -64,12 +82,12 @@ async fn build(global: &Global, folder: &Path) -> Result<PathBuf, Fail> {
 ///
 /// # Errors
 /// It cannot be read, or is not a program that essaim runs.
-pub fn check(engine: &Engine, path: PathBuf) -> Result<Checked, Fail> {
+pub fn check(engine: Engine, path: PathBuf) -> Result<Checked, Fail> {
     let bytes = fs::read(&path)
         .map_err(|error| Fail::new(format!("cannot read {}: {error}", path.display()), "check its permissions"))?;
     let outline =
         engine.check(&bytes).map_err(|error| Fail::new(format!("{}: {error}", path.display()), error.hint()))?;
-    Ok(Checked { name: name(&path), path, bytes: bytes.into(), outline })
+    Ok(Checked { name: name(&path), path, bytes: bytes.into(), outline, engine, compiled: OnceLock::new() })
 }
 
 /// What the program in the file `path` is called: as the file, without the ending.

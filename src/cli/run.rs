@@ -1,15 +1,18 @@
 //! `essaim run`: from a program and an input to the output.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
-use essaim_jobs::{Limits, Mount, Role};
-use essaim_worker::{Engine, EngineConfig, Mode};
+use essaim_jobs::{BlobId, Limits, Mount, Role, encode};
+use essaim_worker::{Engine, EngineConfig, JobSpec, Mode};
 use serde_json::json;
 
 use super::args::{Global, Run};
 use super::fail::Fail;
 use super::follow::{self, Followed};
+use super::input::{How, Threads, Trial, Way};
 use super::peers::say_distrusted;
+use super::program::Checked;
 use super::say::{count, say};
 use super::{data, input, join, program, python};
 use crate::machine::{all_cpus, half_memory};
@@ -23,50 +26,33 @@ use crate::store::{Draft, Home};
 pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
     let began = Instant::now();
     let cpus = run.cpus.unwrap_or_else(all_cpus);
+    let way = Way::of(&run)?;
     let script = python::interpret(&mut run)?;
     let path = program::find(global, &run.program).await?;
-    // To check the program and to fold its outputs.
-    let mode = Mode { metered: false, strict: run.strict };
-    let config = EngineConfig { threads: 1, mode, ..EngineConfig::default() };
-    let engine = Engine::new(config).map_err(|e| Fail::of(&e, e.hint()))?;
-    let program = tokio::task::block_in_place(|| program::check(&engine, path))?;
-    let name = script.unwrap_or_else(|| program.name.clone());
+    let of = Of { path, script };
     let home = join::home(global)?;
-    let (draft, how, data) = tokio::task::block_in_place(|| compose(global, &run, &home))?;
-    let folds = program.outline.roles.reduce && !run.no_reduce;
-    let (chunks, bytes) = (draft.chunks(), draft.bytes());
-    let what = format!("{name}: {} ({}, {how})", count(chunks, "chunk"), size(bytes));
     if run.dry_run {
-        let fold =
-            if folds { "its outputs are folded by the program itself" } else { "its outputs are printed in order" };
-        let program = program.path.display();
-        let mut words = format!("essaim: would run {what}; {fold}\n  program {program}\n  arguments {:?}", run.args);
-        for Mount { name, blob } in &data {
-            words.push_str(&format!("\n  data {} ({})", name.as_str(), size(blob.len)));
-        }
-        let named: Vec<&str> = data.iter().map(|data| data.name.as_str()).collect();
-        let fields = json!({
-            "name": what, "chunks": chunks, "bytes": bytes, "reduce": folds, "args": run.args, "data": named,
-        });
-        say(global, words, "dry-run", fields);
-        return Ok(());
+        let plan = tokio::task::block_in_place(|| Plan::of(global, &run, way, of, &home, &|| cpus.into()))?;
+        return plan.show(global, &run);
     }
-    let compile = || engine.load(&program.bytes).map_err(|e| Fail::of(&e, e.hint()));
-    let fold = if folds { Some(tokio::task::block_in_place(compile)?) } else { None };
     let wishes = join::listen(home.dir())?;
     let peer = join::start(global, home, run.sandbox, Terms::always(cpus, half_memory())).await?;
-    let limits = Limits {
-        memory_bytes: run.memory,
-        output_bytes: run.output,
-        millis: run.timeout.as_millis().try_into().unwrap_or(u64::MAX),
-        fuel: run.fuel,
-    };
+    // It finds others while the program is compiled and tried.
+    let threads = Threads::look(peer.net().clone(), cpus);
+    let known = || threads.known();
+    let plan = tokio::task::block_in_place(|| Plan::of(global, &run, way, of, peer.home(), &known))?;
+    drop(threads);
+    let (what, folds) = (plan.words(), plan.folds);
+    let fold = if folds { Some(plan.program.compiled()?.clone()) } else { None };
+    let Plan { program, draft, how, data, values, limits, .. } = plan;
+    let (chunks, bytes) = (draft.chunks(), draft.bytes());
     let work = Submission {
-        name: name.clone(),
+        name: program.name.clone(),
         program: program.bytes,
         role: Role::Map,
         first_chunk: 0,
         argv: run.args,
+        values,
         env: run.env,
         draft,
         data,
@@ -79,7 +65,7 @@ pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
         reuse: !run.no_cache,
     };
     let job = peer.submit(work).await.map_err(|e| Fail::of(&e, e.hint()))?;
-    let fields = json!({ "job": job.id.to_string(), "name": name, "chunks": chunks, "bytes": bytes });
+    let fields = json!({ "job": job.id.to_string(), "name": program.name, "chunks": chunks, "bytes": bytes, "cut": how.fields() });
     say(global, format!("essaim: {what}"), "submitted", fields);
     if job.reused > 0 {
         let words = format!(
@@ -98,15 +84,88 @@ pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
     }
 }
 
-/// Writes down what the job takes: the draft, how its input was cut, in words, and its data; blocks.
-fn compose(global: &Global, run: &Run, home: &Home) -> Result<(Draft, String, Vec<Mount>), Fail> {
-    let mut draft = Draft::new(home).map_err(|error| input::full(home, &error))?;
-    let how = input::cut(global, run, home, &mut draft)?;
-    let data = data::open(&run.data, home, &mut draft)?;
-    Ok((draft, how, data))
+/// What is to be run.
+struct Of {
+    path: PathBuf,
+    /// The script that it is to interpret.
+    script: Option<String>,
+}
+
+/// What is to be run, and how.
+struct Plan {
+    program: Checked,
+    /// Whether it folds its outputs.
+    folds: bool,
+    draft: Draft,
+    how: How,
+    data: Vec<Mount>,
+    /// How many values each chunk has for its arguments.
+    values: u8,
+    limits: Limits,
+}
+
+impl Plan {
+    /// Checks the program, tries it or lets it split, and writes down what the job takes. Blocks.
+    fn of(
+        global: &Global,
+        run: &Run,
+        way: Way,
+        of: Of,
+        home: &Home,
+        threads: &(dyn Fn() -> u32 + Sync),
+    ) -> Result<Plan, Fail> {
+        let mode = Mode { metered: false, strict: run.strict };
+        let config = EngineConfig { threads: 1, mode, ..EngineConfig::default() };
+        let engine = Engine::new(config).map_err(|e| Fail::of(&e, e.hint()))?;
+        let mut program = program::check(engine, of.path)?;
+        program.name = of.script.unwrap_or(program.name);
+        let limits = Limits {
+            memory_bytes: run.memory,
+            output_bytes: run.output,
+            millis: run.timeout.as_millis().try_into().unwrap_or(u64::MAX),
+            fuel: run.fuel,
+        };
+        let mut draft = Draft::new(home).map_err(|error| input::full(home, &error))?;
+        let (data, files) = data::open(&run.data, home, &mut draft)?;
+        let seed = BlobId::of(&program.bytes).0;
+        let values = way.values(&run.args);
+        let spec = JobSpec { argv: run.args.clone(), values, env: run.env.clone(), data: files, seed, limits };
+        let work = encode(&(seed, &spec.argv, &spec.env, &data, limits.memory_bytes, run.strict));
+        let sizes = (!run.no_cache).then(|| &**home.store());
+        let trial = Trial { program: &program, spec, threads, sizes, work };
+        let how = input::cut(global, run, way, &trial, home, &mut draft)?;
+        let folds = program.outline.roles.reduce && !run.no_reduce;
+        Ok(Plan { program, folds, draft, how, data, values, limits })
+    }
+
+    /// What is run, in words.
+    fn words(&self) -> String {
+        let (chunks, bytes) = (count(self.draft.chunks(), "chunk"), size(self.draft.bytes()));
+        format!("{}: {chunks} ({bytes}, {})", self.program.name, self.how.words())
+    }
+
+    /// Says what would be run.
+    fn show(&self, global: &Global, run: &Run) -> Result<(), Fail> {
+        let Plan { program, folds, draft, data, .. } = self;
+        let (chunks, bytes, what) = (draft.chunks(), draft.bytes(), self.words());
+        let fold =
+            if *folds { "its outputs are folded by the program itself" } else { "its outputs are printed in order" };
+        let program = program.path.display();
+        let mut words = format!("essaim: would run {what}; {fold}\n  program {program}\n  arguments {:?}", run.args);
+        for Mount { name, blob } in data {
+            words.push_str(&format!("\n  data {} ({})", name.as_str(), size(blob.len)));
+        }
+        let named: Vec<&str> = data.iter().map(|data| data.name.as_str()).collect();
+        let fields = json!({
+            "name": what, "chunks": chunks, "bytes": bytes, "reduce": folds, "args": run.args, "data": named,
+            "cut": self.how.fields(),
+        });
+        say(global, words, "dry-run", fields);
+        Ok(())
+    }
 }
 
 /// A size for people.
-fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
 }

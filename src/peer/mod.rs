@@ -133,6 +133,8 @@ pub struct Submission {
     pub first_chunk: u32,
     /// Its arguments.
     pub argv: Vec<String>,
+    /// How many values each chunk's input has for the places in its arguments; 0: they have none.
+    pub values: u8,
     /// Its environment.
     pub env: Vec<(String, String)>,
     /// The chunks' inputs, in order, at least one; and the files of `data`.
@@ -378,6 +380,12 @@ impl Peer {
         Ok(Peer { net, home: config.home, blobs, commands, status: watching, said, hive })
     }
 
+    /// Its home.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
     /// The network, to ask for peers.
     #[must_use]
     pub fn net(&self) -> &net::Handle {
@@ -424,6 +432,7 @@ impl Peer {
             program: BlobRef::of(&program),
             role: work.role,
             argv: work.argv.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            values: work.values,
             env: work
                 .env
                 .into_iter()

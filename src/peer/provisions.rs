@@ -85,6 +85,7 @@ pub fn program_of(manifest: &Manifest) -> ProgramId {
 pub fn spec(manifest: &Manifest, data: Arc<[DataFile]>) -> JobSpec {
     JobSpec {
         argv: manifest.argv.iter().map(|arg| arg.as_str().to_owned()).collect(),
+        values: manifest.values,
         env: manifest.env.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned())).collect(),
         data,
         // A chunk's output depends on the program and its input alone: the same job run again draws the same.

@@ -134,7 +134,7 @@ pub struct Repute {
 /// The database of one home.
 #[derive(Debug)]
 pub struct Store {
-    db: Database,
+    pub(super) db: Database,
 }
 
 impl Store {

@@ -13,6 +13,7 @@ mod partial;
 mod past;
 mod reuse;
 mod saved;
+mod sizes;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -29,4 +30,5 @@ pub use outputs::{Done, Output, Outputs};
 pub use partial::Partial;
 pub use past::Kin;
 pub use saved::{Row, Saved};
+pub use sizes::{Size, SizeKey};
 pub use whole::Whole;

@@ -41,6 +41,7 @@ impl Kin {
             program,
             role,
             argv,
+            values,
             env,
             data,
             chunks: _,
@@ -60,7 +61,7 @@ impl Kin {
         let Limits { memory_bytes, output_bytes, millis: _, fuel } = limits;
         let all = encode(&(
             (env!("CARGO_PKG_VERSION"), engine, version, strict),
-            (program, role, first_chunk, argv, env, data),
+            (program, role, first_chunk, argv, values, env, data),
             (memory_bytes, output_bytes, fuel),
         ));
         Kin(blake3::derive_key("essaim 2026 kin of results v2", &all))

@@ -191,6 +191,7 @@ impl Options {
             role: Role::Map,
             first_chunk: 0,
             argv: self.argv,
+            values: 0,
             env: self.env,
             draft,
             data,

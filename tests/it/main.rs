@@ -21,4 +21,5 @@ mod later;
 #[cfg(target_os = "linux")]
 mod memory;
 mod sources;
+mod splitting;
 mod uses;

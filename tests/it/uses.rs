@@ -6,7 +6,7 @@ use crate::node::{Worker, World, guest, run};
 
 /// A use that must fail with `status`, saying all of `words`, and a hint.
 #[track_caller]
-fn refused(command: &mut Command, status: i32, words: &[&str]) {
+pub fn refused(command: &mut Command, status: i32, words: &[&str]) {
     let ran = run(command, b"");
     assert_eq!(ran.status, status, "{}", ran.stderr);
     for word in words.iter().chain(&["hint:"]) {

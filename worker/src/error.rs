@@ -215,6 +215,12 @@ pub enum Failure {
         /// The most that it holds.
         most: u64,
     },
+    /// The chunk's values do not fit into the places in the job's arguments.
+    #[error("the arguments cannot be filled in: {message}")]
+    Arguments {
+        /// What is wrong with them.
+        message: String,
+    },
     /// A fault of this worker, or of this machine.
     #[error("the worker failed: {message}")]
     Internal {
@@ -233,7 +239,8 @@ impl Failure {
             | Failure::OutOfFuel { .. }
             | Failure::OutOfMemory { .. }
             | Failure::OutputTooLarge { .. }
-            | Failure::StackOverflow { .. } => true,
+            | Failure::StackOverflow { .. }
+            | Failure::Arguments { .. } => true,
             Failure::TimedOut { .. }
             | Failure::HostMemory { .. }
             | Failure::Stopped
@@ -277,6 +284,7 @@ impl Failure {
             Failure::Sink { .. } => "see why what reads the output went away",
             Failure::NotLoaded => "load the program first, and see whether it was refused",
             Failure::QueueFull { .. } => "submit more slowly",
+            Failure::Arguments { .. } => "see the `{}` in the arguments, and the values after `:::`",
             Failure::Internal { .. } => "another machine may run it; if it happens again, please report it",
         }
     }

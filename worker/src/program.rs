@@ -7,8 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use essaim_jobs::Roles;
+use essaim_jobs::fill::{FillError, fill};
 use essaim_jobs::role::SECTION;
+use essaim_jobs::{Role, Roles};
 use wasmtime::{
     ExternType, InstancePre, Module, ModuleExport, Store, Trap, UnknownImportError, UpdateDeadline, WasmBacktrace,
 };
@@ -128,6 +129,8 @@ impl Program {
         gauge: Gauge,
     ) -> Result<Gave, Failure> {
         let sink = Sink::Buffer { bytes: Vec::new(), most: job.limits.output_bytes };
+        let filled = filled(job, chunk, &stdin)?;
+        let job = filled.as_ref().unwrap_or(job);
         let stdio = Stdio::new(stdin.into(), sink);
         let deadline = Instant::now().checked_add(Duration::from_millis(job.limits.millis));
         self.guarded(job, chunk, stdio, Watch { stop: stop.clone(), deadline, on_turn, gauge })
@@ -217,6 +220,19 @@ impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Program").field("roles", &self.roles).finish_non_exhaustive()
     }
+}
+
+/// The job with this chunk's values in its arguments, where they have places for them. What is not a map has other inputs.
+fn filled(job: &JobSpec, chunk: ChunkSpec, stdin: &Input) -> Result<Option<JobSpec>, Failure> {
+    if job.values == 0 || chunk.role != Role::Map {
+        return Ok(None);
+    }
+    let filled = match stdin {
+        Input::Bytes(input) => fill(&job.argv, job.values, input),
+        Input::File(_) => Err(FillError::TooLong),
+    };
+    let argv = filled.map_err(|error| Failure::Arguments { message: bounded(error) })?;
+    Ok(Some(JobSpec { argv, ..job.clone() }))
 }
 
 /// The name of an error that ended a run; none when it is the guest's exit with status 0.

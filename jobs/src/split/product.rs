@@ -1,27 +1,51 @@
-//! Parameters: `::: a b ::: c d`.
+//! Parameters: `::: a b :::: FILE`.
 
 use super::{SplitError, check_count};
 
-/// What begins a list of parameters on the command line.
-pub const SEPARATOR: &str = ":::";
+/// What begins a list of values on the command line, and what begins files of values.
+const VALUES: &[u8] = b":::";
+const FILES: &[u8] = b"::::";
 
-/// Parts the words after a command's first `:::` into lists, at each further `:::`.
+/// Where the values of a list come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum List<V> {
+    /// They are written down.
+    Values(Vec<V>),
+    /// They are the lines of this file.
+    File(V),
+}
+
+/// Whether a word of the command line begins a list of parameters.
+#[must_use]
+pub fn begins_list(word: &[u8]) -> bool {
+    word == VALUES || word == FILES
+}
+
+/// Parts the words of a command from its first `:::` or `::::` on into lists. After `::::` each file is one.
 ///
 /// # Errors
-/// [`SplitError::EmptyList`] where a list has no value.
-pub fn parameter_lists<V: AsRef<[u8]>>(words: impl IntoIterator<Item = V>) -> Result<Vec<Vec<V>>, SplitError> {
-    let mut lists = vec![Vec::new()];
+/// [`SplitError::EmptyList`] where nothing follows one of them.
+pub fn parameter_lists<V: AsRef<[u8]>>(words: impl IntoIterator<Item = V>) -> Result<Vec<List<V>>, SplitError> {
+    let mut lists = Vec::new();
+    let mut of_files = false;
+    // Whether something has followed the last separator.
+    let mut has_some = true;
     for word in words {
-        if word.as_ref() == SEPARATOR.as_bytes() {
-            lists.push(Vec::new());
-        } else if let Some(list) = lists.last_mut() {
-            list.push(word);
+        if begins_list(word.as_ref()) {
+            if !has_some {
+                return Err(SplitError::EmptyList { list: lists.len() + 1 });
+            }
+            (of_files, has_some) = (word.as_ref() == FILES, false);
+            continue;
         }
+        match lists.last_mut() {
+            _ if of_files => lists.push(List::File(word)),
+            Some(List::Values(values)) if has_some => values.push(word),
+            _ => lists.push(List::Values(vec![word])),
+        }
+        has_some = true;
     }
-    match lists.iter().position(Vec::is_empty) {
-        Some(empty) => Err(SplitError::EmptyList { list: empty + 1 }),
-        None => Ok(lists),
-    }
+    if has_some { Ok(lists) } else { Err(SplitError::EmptyList { list: lists.len() + 1 }) }
 }
 
 /// The chunks' inputs: every combination of one value from each list, the last list varying

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::ops::Range;
 
-use super::{RANGE_CHUNKS, RangeFault, SplitError, blocks_in, check_count};
+use super::{RangeFault, SplitError, check_count};
 
 /// Whether a text is meant as a range of integers, rather than as the name of a file: it begins
 /// with a digit and has `..` in it.
@@ -47,31 +47,18 @@ fn integer(text: &str) -> Option<u64> {
     digits.parse().ok()
 }
 
-/// Cuts a range into sub-ranges, in order and without gap. With `block`, each has that many
-/// integers and the last what remains; without, there are [`RANGE_CHUNKS`] that differ by at
-/// most one integer, or one an integer where the range is shorter. An empty range makes none.
+/// Cuts a range into sub-ranges of `block` integers, in order and without gap; the last is what remains. An empty range
+/// makes none.
 ///
 /// # Errors
 /// [`SplitError::TooManyChunks`].
 pub fn cut_range(
     range: Range<u64>,
-    block: Option<NonZeroU64>,
+    block: NonZeroU64,
 ) -> Result<impl ExactSizeIterator<Item = Range<u64>> + Clone, SplitError> {
     let Range { start, end } = range;
-    let len = end.saturating_sub(start);
-    let chunks = match block {
-        Some(block) => check_count(blocks_in(len, block))?,
-        None => u32::try_from(len).unwrap_or(u32::MAX).min(RANGE_CHUNKS),
-    };
-    let cut = move |chunk: u32| -> u64 {
-        // In 128 bits, since the product of a length and a count may pass 64; the result is at
-        // most `len`.
-        let offset = match block {
-            Some(block) => u128::from(block.get()) * u128::from(chunk),
-            None => u128::from(len) * u128::from(chunk) / u128::from(chunks),
-        };
-        start + u64::try_from(offset).unwrap_or(len).min(len)
-    };
+    let chunks = check_count(end.saturating_sub(start).div_ceil(block.get()))?;
+    let cut = move |chunk: u32| start.saturating_add(block.get().saturating_mul(chunk.into())).min(end);
     Ok((0..chunks).map(move |chunk| cut(chunk)..cut(chunk + 1)))
 }
 

@@ -62,6 +62,7 @@ fn run() -> Result<(), String> {
     let program = ProgramId::plain(BlobId::of(PROGRAM).0);
     let spec = JobSpec {
         argv: Vec::new(),
+        values: 0,
         env: Vec::new(),
         data: Arc::from([]),
         seed: [0; 32],

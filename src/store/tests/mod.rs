@@ -13,7 +13,10 @@ use essaim_jobs::{AuthorId, BlobRef, ChunkInput, Limits, Manifest, NodeId, Page,
 mod crash;
 mod past;
 
-use super::{Blobs, Cache, Done, Draft, Home, HomeError, Output, Outputs, PEERS_KEPT, Repute, Row, Saved};
+use super::sizes::SIZES_KEPT;
+use super::{
+    Blobs, Cache, Done, Draft, Home, HomeError, Output, Outputs, PEERS_KEPT, Repute, Row, Saved, Size, SizeKey, Store,
+};
 
 #[test]
 fn a_blob_is_here_until_it_is_forgotten_as_often_as_put() {
@@ -315,4 +318,26 @@ fn large_blobs_that_were_not_used_for_longest_make_room_and_those_in_use_stay() 
     // What is here is found again by another process.
     let again = Cache::new(dir.path(), 2_500_000).unwrap();
     assert!(again.find(name(4)).is_some());
+}
+
+#[test]
+fn sizes_are_remembered_for_the_same_work_and_the_oldest_go_first() {
+    let memory = redb::backends::InMemoryBackend::new();
+    let store = Store::of(redb::Builder::new().create_with_backend(memory).unwrap()).unwrap();
+    let key = |total| SizeKey::of(b"work", "lines", total);
+    let size = |block| Size { block, nanos: Some(5) };
+    assert_eq!(store.size(key(1)).unwrap(), None);
+    for (total, block) in [(1, 8), (2, 16), (1, 32)] {
+        store.put_size(key(total), size(block)).unwrap();
+    }
+    assert_eq!(store.size(key(1)).unwrap(), Some(size(32)));
+    for other in [SizeKey::of(b"other", "lines", 1), SizeKey::of(b"work", "records", 1), key(3)] {
+        assert_eq!(store.size(other).unwrap(), None);
+    }
+    for total in 3..=SIZES_KEPT as u64 + 1 {
+        store.put_size(key(total), size(total)).unwrap();
+    }
+    assert_eq!(store.size(key(2)).unwrap(), None, "chosen before all others that are left");
+    assert_eq!(store.size(key(1)).unwrap(), Some(size(32)));
+    assert_eq!(store.size(key(3)).unwrap(), Some(size(3)));
 }

@@ -90,6 +90,7 @@ pub(super) fn manifest(chunks: u32, pages: Vec<BlobRef>, author: AuthorId, nonce
         program: BlobRef::of(b"program"),
         role: Role::Map,
         argv: Vec::new(),
+        values: 0,
         env: Vec::new(),
         data: Vec::new(),
         chunks,

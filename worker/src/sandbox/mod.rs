@@ -41,6 +41,8 @@ const PROGRAM_NAME: &str = "essaim";
 pub struct JobSpec {
     /// Arguments after the program's name, which is always `essaim`.
     pub argv: Vec<String>,
+    /// How many values each chunk's input has for the places in `argv` ([`essaim_jobs::fill`]); 0 where it has none.
+    pub values: u8,
     /// Environment variables. `ESSAIM_CHUNK` and `ESSAIM_ROLE` are ours and override any here.
     pub env: Vec<(String, String)>,
     /// Files that its programs may read.

@@ -1,0 +1,236 @@
+//! How large chunks are to be: a few growing pieces of the input are tried, and what they cost says it.
+//!
+//! Nothing is run here: [`Aim`] says what to try next, is told what that took, and chooses. All lengths are in units of
+//! the input: bytes of a text, integers of a range.
+
+use std::num::NonZeroU64;
+
+use super::MOST_CHUNKS;
+use crate::bounds;
+
+/// What trying may cost in all, on the processor, once [`TRIES`] pieces were tried; and whatever comes.
+const BUDGET_NANOS: u64 = 40_000_000;
+const MOST_NANOS: u64 = 300_000_000;
+/// Pieces that are tried at least, and at most.
+const TRIES: usize = 3;
+const MOST_TRIES: usize = 40;
+/// A piece that cost so much is long enough: the next ones are as long, elsewhere.
+const LONG_NANOS: u64 = BUDGET_NANOS / 8;
+
+/// Chunks a thread that even out, at the end, who was given more than others.
+const CHUNKS_A_THREAD: f64 = 240.0;
+/// Threads to reckon with where fewer are known: more may come.
+const LEAST_THREADS: u32 = 8;
+/// What a chunk takes at least, so that what it costs beside does not show.
+const LEAST_NANOS: f64 = 2e6;
+/// What a chunk takes at most, where the program's own beginning is not dear: so much is lost with a peer that goes.
+const LARGEST_NANOS: f64 = 2e9;
+/// What a chunk takes where nobody knows how much is to come.
+const ENDLESS_NANOS: f64 = 2.5e8;
+/// What a chunk costs beside its work where its input stands in the chunk table, and where it is fetched.
+const INLINE_NANOS: f64 = 20e3;
+const FETCHED_NANOS: f64 = 200e3;
+
+/// Rounds in which the cost of a unit and of a run's beginning are told apart; and the least that a unit can cost,
+/// nanoseconds.
+const ROUNDS: usize = 4;
+const LEAST_RATE: f64 = 1e-3;
+
+/// Chunks that are aimed at where nothing could be tried.
+const BLIND_CHUNKS: u64 = 256;
+/// Bytes of such a chunk of text.
+const BLIND_BYTES: (u64, u64) = (64 << 10, 1 << 20);
+/// The largest chunk of text that is chosen, bytes; and which part of the program's memory it may be, as it may hold it
+/// as a whole.
+const LARGEST_BYTES: u64 = 16 << 20;
+const PART_OF_MEMORY: u64 = 8;
+
+/// What is to be cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// How much there is; none where nobody knows.
+    total: Option<u64>,
+    /// How much of it is here to be tried.
+    here: u64,
+    /// The longest chunk.
+    largest: u64,
+    /// The longest chunk whose input stands in the chunk table.
+    inline: u64,
+    /// Between which lengths a chunk is chosen where nothing could be tried.
+    blind: (u64, u64),
+}
+
+impl Load {
+    /// A text of so many bytes; a chunk may use `memory_bytes`.
+    #[must_use]
+    pub fn text(total: u64, memory_bytes: u64) -> Load {
+        Load { total: Some(total), ..Load::stream(total, memory_bytes) }
+    }
+
+    /// A text whose length nobody knows yet, of which so many bytes are here; a chunk may use `memory_bytes`.
+    #[must_use]
+    pub fn stream(here: u64, memory_bytes: u64) -> Load {
+        let largest = LARGEST_BYTES.min(memory_bytes / PART_OF_MEMORY).max(1);
+        Load { total: None, here, largest, inline: bounds::INLINE_INPUT as u64, blind: BLIND_BYTES }
+    }
+
+    /// A range of so many integers.
+    #[must_use]
+    pub fn range(total: u64) -> Load {
+        Load { total: Some(total), here: total, largest: total.max(1), inline: u64::MAX, blind: (1, u64::MAX) }
+    }
+}
+
+/// A size, and what a chunk of it costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Units a chunk: a power of two.
+    pub block: NonZeroU64,
+    /// Time on the processor, nanoseconds; none where nobody can say.
+    pub nanos: Option<u64>,
+    /// Whether trying has shown it.
+    pub is_tried: bool,
+}
+
+/// Chooses how large chunks are to be.
+#[derive(Debug, Clone)]
+pub struct Aim {
+    load: Load,
+    /// Units and nanoseconds of what was tried.
+    tried: Vec<(u64, u64)>,
+    /// Nothing more is to be tried.
+    is_over: bool,
+    /// One item alone took longer than trying may.
+    is_dear: bool,
+}
+
+impl Aim {
+    /// Nothing is tried yet.
+    #[must_use]
+    pub fn new(load: Load) -> Aim {
+        Aim { load, tried: Vec::new(), is_over: load.here <= 1, is_dear: false }
+    }
+
+    /// What to try next: where it begins, and about how many units it has, whole items and at least one; none when it
+    /// is known how large chunks are to be. The first piece is one item, and so is the second, unless items are dear:
+    /// the first run of a program is slower than others.
+    #[must_use]
+    pub fn next(&self) -> Option<(u64, u64)> {
+        let (here, tries) = (self.load.here, self.tried.len());
+        if self.is_over || self.is_enough() {
+            return None;
+        }
+        let len = self.next_len().min(self.load.largest).min(here);
+        // Places that follow one another by the golden ratio are spread evenly, however many there are.
+        let turn = (tries as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let at = (u128::from(turn) * u128::from(here - len)) >> 64;
+        Some((at as u64, len))
+    }
+
+    /// Whether trying has cost what it may, or has seen enough of the input.
+    fn is_enough(&self) -> bool {
+        let tries = self.tried.len();
+        let spent: u64 = self.tried.iter().map(|(_, nanos)| nanos).sum();
+        let covered: u64 = self.tried.iter().map(|(len, _)| len).sum();
+        let one = self.one();
+        let work: u64 = self.tried.iter().map(|(_, nanos)| nanos.saturating_sub(one)).sum();
+        let is_dear = tries == 1 && spent >= MOST_NANOS / 2;
+        let is_seen = tries >= TRIES && (work >= BUDGET_NANOS || covered >= self.load.here / 2);
+        is_dear || is_seen || spent >= MOST_NANOS || tries >= MOST_TRIES
+    }
+
+    /// Twice as much as last time, until that takes long enough beyond what one item takes; much more where it was hardly
+    /// felt, as beside a program that is slow to begin.
+    fn next_len(&self) -> u64 {
+        let Some(&(len, nanos)) = self.tried.last() else { return 1 };
+        if self.tried.len() == 1 {
+            return if nanos >= BUDGET_NANOS { 2 } else { 1 };
+        }
+        let one = self.one();
+        match nanos.saturating_sub(one) {
+            beyond if beyond >= LONG_NANOS => len,
+            beyond if len > 1 && beyond < one / 4 => len.saturating_mul(16),
+            _ => len.saturating_mul(2),
+        }
+    }
+
+    /// What the first item took, or the cheapest piece of the same length.
+    fn one(&self) -> u64 {
+        let len = self.tried.first().map_or(0, |(len, _)| *len);
+        let same = self.tried.iter().filter(|(other, _)| *other <= len);
+        same.map(|(_, nanos)| *nanos).min().unwrap_or(0)
+    }
+
+    /// What was asked for had `len` units and took `nanos` on the processor.
+    pub fn took(&mut self, len: u64, nanos: u64) {
+        self.tried.push((len.max(1), nanos.max(1)));
+    }
+
+    /// What was asked for did not come to its end in the time that trying may take.
+    pub fn overran(&mut self) {
+        self.is_over = true;
+        self.is_dear = self.tried.len() < TRIES;
+    }
+
+    /// What was asked for cannot be tried: it failed, or there is no such item.
+    pub fn failed(&mut self) {
+        self.is_over = true;
+    }
+
+    /// How large chunks are to be for so many threads, as far as is known.
+    #[must_use]
+    pub fn chosen(&self, threads: u32) -> Pace {
+        if self.is_dear {
+            return Pace { block: NonZeroU64::MIN, nanos: None, is_tried: true };
+        }
+        let Some((rate, begins)) = self.rates() else {
+            return Pace { block: self.grid(self.blind()), nanos: None, is_tried: false };
+        };
+        let inline = self.block(rate, begins + INLINE_NANOS, threads);
+        let block =
+            if inline > self.load.inline as f64 { self.block(rate, begins + FETCHED_NANOS, threads) } else { inline };
+        let block = self.grid(block);
+        let len = block.get().min(self.load.total.unwrap_or(u64::MAX));
+        Pace { block, nanos: Some((rate * len as f64 + begins) as u64), is_tried: true }
+    }
+
+    /// Nanoseconds that a unit takes, and that a run takes however short its input is: what the cheapest of the short
+    /// pieces took beyond the first. Each is found from the other.
+    fn rates(&self) -> Option<(f64, f64)> {
+        // The first run is slower.
+        let warm = if self.tried.len() > TRIES { &self.tried[1..] } else { &self.tried };
+        let longest = warm.iter().map(|(len, _)| *len).max()?;
+        let (len, nanos) = warm.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0 as f64, sum.1 + one.1 as f64));
+        let (mut rate, mut begins) = (nanos / len, 0.0);
+        for _ in 0..ROUNDS {
+            let short = warm.iter().filter(|(len, _)| *len <= longest / 8);
+            let beyond = short.map(|(len, nanos)| (*nanos as f64 - rate * *len as f64).max(0.0));
+            begins = beyond.min_by(f64::total_cmp).unwrap_or(0.0);
+            rate = ((nanos - begins * warm.len() as f64) / len).max(LEAST_RATE);
+        }
+        Some((rate, begins))
+    }
+
+    /// Units a chunk where one costs `beside` nanoseconds beside its work: so many chunks that they even out, but not so
+    /// short that what they cost beside weighs more than what is waited for at the end (half a chunk: the square root).
+    fn block(&self, rate: f64, beside: f64, threads: u32) -> f64 {
+        let Some(total) = self.load.total else { return ENDLESS_NANOS.max(50.0 * beside) / rate };
+        let a_thread = rate * total as f64 / f64::from(threads.max(LEAST_THREADS));
+        let even = (a_thread / CHUNKS_A_THREAD).min(LARGEST_NANOS);
+        even.max((2.0 * beside * a_thread).sqrt()).max(LEAST_NANOS) / rate
+    }
+
+    fn blind(&self) -> f64 {
+        let (least, largest) = self.load.blind;
+        (self.load.total.unwrap_or(u64::MAX) / BLIND_CHUNKS).clamp(least, largest) as f64
+    }
+
+    /// The nearest power of two: two runs that measure a little differently cut alike.
+    fn grid(&self, block: f64) -> NonZeroU64 {
+        let power = block.max(1.0).log2().round().min(63.0) as u32;
+        let largest = 1 << self.load.largest.ilog2();
+        // So few that no job has too many chunks.
+        let least = self.load.total.unwrap_or(0).div_ceil(u64::from(MOST_CHUNKS)).next_power_of_two();
+        NonZeroU64::new((1_u64 << power).min(largest).max(least)).unwrap_or(NonZeroU64::MIN)
+    }
+}

@@ -1,0 +1,27 @@
+;; Prints its arguments, each followed by a newline, and then its standard input.
+(module
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 8)
+  (func $print (param $at i32) (param $len i32)
+    (i32.store (i32.const 16) (local.get $at))
+    (i32.store (i32.const 20) (local.get $len))
+    (drop (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 24))))
+  (func (export "_start") (local $at i32) (local $end i32)
+    (drop (call $args_sizes (i32.const 0) (i32.const 4)))
+    (drop (call $args (i32.const 1024) (i32.const 65536)))
+    (local.set $end (i32.add (i32.const 65536) (i32.load (i32.const 4))))
+    ;; Every NUL becomes a newline.
+    (local.set $at (i32.const 65536))
+    (block $done (loop $next
+      (br_if $done (i32.ge_u (local.get $at) (local.get $end)))
+      (if (i32.eqz (i32.load8_u (local.get $at))) (then (i32.store8 (local.get $at) (i32.const 10))))
+      (local.set $at (i32.add (local.get $at) (i32.const 1)))
+      (br $next)))
+    (call $print (i32.const 65536) (i32.load (i32.const 4)))
+    (i32.store (i32.const 16) (i32.const 262144))
+    (i32.store (i32.const 20) (i32.const 65536))
+    (drop (call $read (i32.const 0) (i32.const 16) (i32.const 1) (i32.const 24)))
+    (call $print (i32.const 262144) (i32.load (i32.const 24)))))
