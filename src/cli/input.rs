@@ -1,4 +1,5 @@
-//! INPUT: cuts what the person gave into chunks. Files stay where they are; standard input is spooled to the disk.
+//! INPUT: cuts what the person gave into chunks. Files stay where they are; standard input is spooled to the
+//! disk, all of it or what comes first.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -13,6 +14,7 @@ use essaim_jobs::{BlobRef, bounds};
 use super::Fail;
 use super::args::{Global, Run};
 use super::say::say;
+use super::stream::{self, Beginning, Reader};
 use crate::store::{Draft, FileNumber, Home};
 
 /// Bytes read at once.
@@ -20,12 +22,21 @@ const PIECE: usize = 1 << 20;
 /// Bytes that one chunk may have.
 const MOST: u64 = bounds::BLOB_BYTES;
 
-/// Cuts what `run` names into the chunks of `draft`, and says how, in words; blocks.
+/// An input that has been cut.
+pub struct Cut {
+    /// How, in words.
+    pub how: String,
+    /// Where more of it comes from.
+    pub more: Option<Reader>,
+}
+
+/// Cuts what `run` names into the chunks of `draft`; blocks. Of a standard input without an end in sight, the beginning.
 ///
 /// # Errors
 /// The input cannot be read, is empty, or cannot be cut; the disk is full.
-pub fn cut(global: &Global, run: &Run, home: &Home, draft: &mut Draft) -> Result<String, Fail> {
-    let mut cut = Cut { draft, home };
+pub fn cut(global: &Global, run: &Run, home: &Home, draft: &mut Draft) -> Result<Cut, Fail> {
+    let mut more = None;
+    let mut cut = Cutting { draft, home };
     let how = if let Some(words) = &run.parameters {
         if !run.inputs.is_empty() {
             return Err(
@@ -41,14 +52,15 @@ pub fn cut(global: &Global, run: &Run, home: &Home, draft: &mut Draft) -> Result
         cut.per_file(&run.inputs)?;
         "one a file"
     } else {
-        cut.lines(global, &run.inputs, run.block)?;
+        more = cut.text(global, run)?;
         "by whole lines"
     };
     if draft.chunks() == 0 {
         let hint = "give a text on standard input or as a file, a range such as 0..1000, or `::: VALUES`";
         return Err(Fail::new("the input is empty: there is nothing to run", hint));
     }
-    Ok(how.into())
+    let how = if more.is_some() { format!("{how}, and more is being read") } else { how.into() };
+    Ok(Cut { how, more })
 }
 
 fn fail(error: &SplitError) -> Fail {
@@ -97,13 +109,13 @@ pub(super) fn regular(name: &OsStr, home: &Home, draft: &mut Draft) -> Result<(F
 }
 
 /// The home's disk does not take what the job needs.
-pub(super) fn full(home: &Home, error: &io::Error) -> Fail {
+pub(super) fn full(home: &Path, error: &io::Error) -> Fail {
     let hint = "make room, or choose another disk with --home DIR";
-    Fail::new(format!("cannot keep the job in {}: {error}", home.dir().display()), hint)
+    Fail::new(format!("cannot keep the job in {}: {error}", home.display()), hint)
 }
 
 fn copy(from: &mut impl Read, shown: &str, home: &Home, draft: &mut Draft) -> Result<(FileNumber, Arc<File>), Fail> {
-    let (number, file) = draft.scratch().map_err(|error| full(home, &error))?;
+    let (number, file) = draft.scratch().map_err(|error| full(home.dir(), &error))?;
     let mut piece = vec![0; PIECE];
     loop {
         let n = match from.read(&mut piece) {
@@ -112,20 +124,20 @@ fn copy(from: &mut impl Read, shown: &str, home: &Home, draft: &mut Draft) -> Re
             Err(error) => return Err(Fail::new(format!("cannot read {shown}: {error}"), "check where it comes from")),
         };
         if n == 0 {
-            (&*file).rewind().map_err(|error| full(home, &error))?;
+            (&*file).rewind().map_err(|error| full(home.dir(), &error))?;
             return Ok((number, file));
         }
-        (&*file).write_all(&piece[..n]).map_err(|error| full(home, &error))?;
+        (&*file).write_all(&piece[..n]).map_err(|error| full(home.dir(), &error))?;
     }
 }
 
 /// An input that is being cut.
-struct Cut<'a> {
+struct Cutting<'a> {
     draft: &'a mut Draft,
     home: &'a Home,
 }
 
-impl Cut<'_> {
+impl Cutting<'_> {
     fn parameters(&mut self, words: &[OsString]) -> Result<(), Fail> {
         let words = words.iter().map(|word| word.as_encoded_bytes());
         let lists = split::parameter_lists(words).map_err(|e| fail(&e).with_status(2))?;
@@ -162,30 +174,34 @@ impl Cut<'_> {
             let rest = (&*file).take(MOST + 1 - content.len() as u64);
             let blob = BlobRef::of_reader(content.as_slice().chain(rest)).map_err(broken(name))?;
             split::check_file(&shown, blob.len, MOST).map_err(|e| fail(&e))?;
-            self.draft.push_blob(blob, number, 0).map_err(|error| full(self.home, &error))?;
+            self.draft.push_blob(blob, number, 0).map_err(|error| full(self.home.dir(), &error))?;
         }
         Ok(())
     }
 
-    fn lines(&mut self, global: &Global, inputs: &[OsString], block: Option<NonZeroU64>) -> Result<(), Fail> {
+    /// Texts, by whole lines; where more of it comes from.
+    fn text(&mut self, global: &Global, run: &Run) -> Result<Option<Reader>, Fail> {
         let stdin = [OsString::from("-")];
-        let names = if inputs.is_empty() { &stdin[..] } else { inputs };
+        let names = if run.inputs.is_empty() { &stdin[..] } else { &run.inputs };
         for name in names {
-            let (number, file) = if name == "-" { self.spool(global)? } else { regular(name, self.home, self.draft)? };
-            self.lines_of(&file, number, name, block)?;
+            if name == "-" && io::stdin().is_terminal() {
+                let words = "essaim: reading standard input from the terminal; end it with Ctrl-D";
+                say(global, words, "reading", serde_json::json!({ "from": "terminal" }));
+            }
+            let (number, file) = if name != "-" {
+                regular(name, self.home, self.draft)?
+            } else if stream::is_one(run) {
+                match stream::begin(run.block, self.home.dir(), self.draft)? {
+                    Beginning::All(number, file) => (number, file),
+                    Beginning::Part(reader) => return Ok(Some(reader)),
+                }
+            } else {
+                copy(&mut io::stdin().lock(), "standard input", self.home, self.draft)?
+            };
+            self.lines_of(&file, number, name, run.block)?;
             split::check_count(self.draft.chunks()).map_err(|e| fail(&e))?;
         }
-        Ok(())
-    }
-
-    /// Standard input, all of it, in a file of the job.
-    fn spool(&mut self, global: &Global) -> Result<(FileNumber, Arc<File>), Fail> {
-        let mut stdin = io::stdin().lock();
-        if stdin.is_terminal() {
-            let words = "essaim: reading standard input from the terminal; end it with Ctrl-D";
-            say(global, words, "reading", serde_json::json!({ "from": "terminal" }));
-        }
-        copy(&mut stdin, "standard input", self.home, self.draft)
+        Ok(None)
     }
 
     /// Cuts one text, reading it once.
@@ -197,37 +213,77 @@ impl Cut<'_> {
         block: Option<NonZeroU64>,
     ) -> Result<(), Fail> {
         let len = file.metadata().map_err(broken(name))?.len();
-        let mut cutter = LineCutter::new(block.unwrap_or_else(|| split::default_block(len)), MOST);
+        let mut text = Text::new(number, block.unwrap_or_else(|| split::default_block(len)));
         let mut reader = file;
         let mut piece = vec![0; PIECE];
-        // What was read and not cut yet, and where in the file it begins.
-        let (mut rest, mut begin) = (Vec::<u8>::new(), 0_u64);
         loop {
             let n = reader.read(&mut piece).map_err(broken(name))?;
             if n == 0 {
-                break;
+                return text.end(self.home.dir(), self.draft);
             }
-            rest.extend_from_slice(&piece[..n]);
-            let mut taken = 0;
-            for end in cutter.push(&piece[..n]).map_err(|e| fail(&e))? {
-                let upto = (end - begin) as usize;
-                self.stretch(&rest[taken..upto], number, begin + taken as u64)?;
-                taken = upto;
-            }
-            rest.drain(..taken);
-            begin += taken as u64;
+            text.push(&piece[..n], self.home.dir(), self.draft)?;
         }
-        if cutter.finish().is_some() {
-            self.stretch(&rest, number, begin)?;
-        }
-        Ok(())
-    }
-
-    fn stretch(&mut self, content: &[u8], file: FileNumber, offset: u64) -> Result<(), Fail> {
-        self.draft.push(content, file, offset).map_err(|error| full(self.home, &error))
     }
 
     fn inline(&mut self, content: &[u8]) -> Result<(), Fail> {
-        self.draft.push_inline(content).map_err(|error| full(self.home, &error))
+        self.draft.push_inline(content).map_err(|error| full(self.home.dir(), &error))
+    }
+}
+
+/// A text that is being cut into chunks of whole lines as it comes. What was pushed stands in a file of the draft.
+pub(super) struct Text {
+    cutter: LineCutter,
+    file: FileNumber,
+    /// What was pushed and not cut yet, and where in the file it begins.
+    rest: Vec<u8>,
+    begin: u64,
+}
+
+impl Text {
+    /// One of which nothing is known yet.
+    pub fn new(file: FileNumber, block: NonZeroU64) -> Text {
+        Text { cutter: LineCutter::new(block, MOST), file, rest: Vec::new(), begin: 0 }
+    }
+
+    /// Takes the next piece, which stands in the file behind those before it.
+    pub fn push(&mut self, piece: &[u8], home: &Path, draft: &mut Draft) -> Result<(), Fail> {
+        self.rest.extend_from_slice(piece);
+        let cuts = self.cutter.push(piece).map_err(|e| fail(&e))?;
+        self.cut(&cuts, home, draft)
+    }
+
+    /// Makes a chunk of the whole lines that are there, however few.
+    pub fn close(&mut self, home: &Path, draft: &mut Draft) -> Result<(), Fail> {
+        let cut = self.cutter.close(&self.rest);
+        self.cut(cut.as_slice(), home, draft)
+    }
+
+    /// How much of it is not cut yet.
+    pub fn rest(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// The text goes on elsewhere with these bytes: the beginning of a line.
+    pub fn into_rest(self) -> Vec<u8> {
+        self.rest
+    }
+
+    /// That was all of it.
+    pub fn end(mut self, home: &Path, draft: &mut Draft) -> Result<(), Fail> {
+        let cut = self.cutter.clone().finish();
+        self.cut(cut.as_slice(), home, draft)
+    }
+
+    fn cut(&mut self, ends: &[u64], home: &Path, draft: &mut Draft) -> Result<(), Fail> {
+        let mut taken = 0;
+        for end in ends {
+            let upto = (end - self.begin) as usize;
+            let offset = self.begin + taken as u64;
+            draft.push(&self.rest[taken..upto], self.file, offset).map_err(|error| full(home, &error))?;
+            taken = upto;
+        }
+        self.rest.drain(..taken);
+        self.begin += taken as u64;
+        Ok(())
     }
 }

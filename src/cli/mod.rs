@@ -9,7 +9,9 @@ mod follow;
 mod input;
 mod jobs;
 mod join;
+mod legs;
 mod owner;
+mod pace;
 mod peers;
 mod present;
 mod program;
@@ -17,6 +19,7 @@ mod progress;
 mod run;
 mod sandbox;
 mod say;
+mod stream;
 
 use std::process::ExitCode;
 

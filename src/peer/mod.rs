@@ -26,7 +26,7 @@ pub use reports::note;
 pub use repute::{Known, forgive, known};
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -388,6 +388,20 @@ impl Peer {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         *self.said.borrow() == Said::Pause
+    }
+
+    /// The folder of its home.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.dir()
+    }
+
+    /// An empty draft of a job of this node's author.
+    ///
+    /// # Errors
+    /// The system's, when nothing can be written in the node's home.
+    pub fn draft(&self) -> std::io::Result<Draft> {
+        Draft::new(&self.home)
     }
 
     /// Opens a job.

@@ -92,6 +92,15 @@ impl LineCutter {
         Ok(cuts)
     }
 
+    /// Closes the open chunk where its last whole line ends, however short it is then, and returns where that is; none
+    /// where it has no whole line. `open` is what was pushed since the last cut. What follows is the next chunk's.
+    pub fn close(&mut self, open: &[u8]) -> Option<u64> {
+        let whole = open.iter().rposition(|&byte| byte == b'\n')? as u64 + 1;
+        self.start += whole;
+        self.chunks += 1;
+        Some(self.start)
+    }
+
     /// Ends the text, and returns where the last chunk ends unless that was a cut already or
     /// there was no text.
     #[must_use]
