@@ -384,11 +384,6 @@ impl Legs {
         self.open[at].job.manifest.first_chunk
     }
 
-    /// Jobs that were given back.
-    pub fn given_back(&self) -> u64 {
-        self.given_back
-    }
-
     /// All of them as if they were one, so far as they have ended.
     pub fn end(&self) -> End {
         let mut sum = self.past.clone();

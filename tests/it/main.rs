@@ -17,4 +17,6 @@ mod later;
 #[cfg(target_os = "linux")]
 mod memory;
 mod sources;
+#[cfg(target_os = "linux")]
+mod stream;
 mod uses;
