@@ -151,6 +151,7 @@ impl Legs {
         let _ = self.to_print.as_ref().map(|to_print| to_print.try_send(leg));
         self.next_chunk = job.manifest.first_chunk + job.manifest.chunks;
         self.open.push_back(Open { job, bytes, end: None });
+        self.measure();
     }
 
     /// Whoever prints comes to an end behind the last leg.
@@ -237,8 +238,7 @@ impl Legs {
             self.fail(Fail::of(&error, error.hint()));
         }
         if self.coming.is_some() {
-            let look = self.look_at();
-            self.pace.look(self.began.elapsed(), look);
+            self.measure();
             self.order(peer);
         }
         if let Some(coming) = &self.coming {
@@ -262,6 +262,12 @@ impl Legs {
         }
     }
 
+    /// Takes note of how fast it goes.
+    fn measure(&mut self) {
+        let look = self.look_at();
+        self.pace.look(self.began.elapsed(), look);
+    }
+
     fn look_at(&self) -> Look {
         let mut look = Look { sealed: self.past_bytes, ..Look::default() };
         for leg in &self.open {
@@ -269,6 +275,7 @@ impl Legs {
             let sealed = leg.bytes * u64::from(progress.sealed) / u64::from(progress.chunks.max(1));
             look.sealed += sealed;
             look.open += leg.bytes - sealed;
+            look.chunks += u64::from(progress.chunks - progress.sealed.min(progress.chunks));
             let members = progress.view.iter().flat_map(|view| &view.members).filter(|member| member.alive);
             let loads: Vec<_> = members.map(|member| member.load).filter(|load| load.threads > 0).collect();
             look.threads += loads.iter().map(|load| u64::from(load.threads)).sum::<u64>();

@@ -31,8 +31,9 @@ pub struct Size {
 pub struct Look {
     /// Bytes of input whose outputs are here, since the start.
     pub sealed: u64,
-    /// Bytes of input that are open.
+    /// Bytes of input that are open, and the chunks that they make.
     pub open: u64,
+    pub chunks: u64,
     /// Threads that work on them.
     pub threads: u64,
     /// What one thread needs for a byte; none while it is not known.
@@ -64,9 +65,9 @@ impl Pace {
         if seconds > 0.0 { (after - before) as f64 / seconds } else { 0.0 }
     }
 
-    /// Whether what is open is nearly done, so that more is to be opened.
+    /// Whether what is open is nearly done, or has no chunk left for some thread, so that more is to be opened.
     pub fn is_dry(&self) -> bool {
-        self.last.open as f64 <= self.rate() * AHEAD_SECONDS
+        self.last.open as f64 <= self.rate() * AHEAD_SECONDS || self.last.chunks < self.last.threads
     }
 
     /// How large the next leg is to be, and its chunks.
@@ -93,7 +94,7 @@ mod tests {
     fn pace(rate: u64, open: u64, threads: u64, seconds_a_byte: Option<f64>) -> Pace {
         let mut pace = Pace::default();
         for tenth in 0..50 {
-            let look = Look { sealed: rate * tenth / 10, open, threads, seconds_a_byte };
+            let look = Look { sealed: rate * tenth / 10, open, chunks: 100, threads, seconds_a_byte };
             pace.look(Duration::from_millis(100 * tenth), look);
         }
         pace
@@ -102,7 +103,7 @@ mod tests {
     #[test]
     fn before_anything_is_known_one_leg_at_a_time_is_open() {
         assert!(Pace::default().is_dry());
-        assert!(!pace(0, 1, 0, None).is_dry());
+        assert!(!pace(0, 1, 1, None).is_dry());
         assert!(pace(0, 0, 0, None).is_dry());
     }
 
@@ -110,6 +111,12 @@ mod tests {
     fn the_next_leg_is_opened_a_second_before_the_end_of_the_last() {
         assert!(!pace(10 * MIB, 11 * MIB, 4, None).is_dry());
         assert!(pace(10 * MIB, 9 * MIB, 4, None).is_dry());
+    }
+
+    #[test]
+    fn a_chunk_that_takes_long_does_not_keep_other_threads_idle() {
+        assert!(!pace(0, 11 * MIB, 100, None).is_dry());
+        assert!(pace(0, 11 * MIB, 101, None).is_dry());
     }
 
     #[test]

@@ -257,7 +257,7 @@ fn what_is_left_by_ctrl_c_is_attached_job_by_job() {
     let mut streamed = Streamed::start(command.args(["--block", "1"]).arg(guest("brief")));
     streamed.write(b"first\n");
     streamed.prints(|out| out.len() == 7);
-    let values: String = (0..300).map(|n| format!("value {n}\n")).collect();
+    let values: String = (0..60).map(|n| format!("value {n}\n")).collect();
     streamed.write(values.as_bytes());
     // The guest prints a newline more for each chunk.
     streamed.prints(|out| out.len() > 7 + 8);
