@@ -222,7 +222,7 @@ fn attach(legs: &Legs) -> String {
 
 /// This node has left the jobs, as the person wanted, or as it had to.
 fn left(legs: &Legs) -> Fail {
-    let end = legs.end();
+    let end = legs.rest();
     if let Some(trouble) = end.trouble {
         return later(trouble, legs);
     }

@@ -116,20 +116,13 @@ impl Legs {
     pub fn new(job: Job, coming: Option<Coming>) -> (Legs, Queue) {
         let (to_print, queue) = threads::sync_channel(OPEN);
         let (printed, printing) = watch::channel(0);
-        let past = End {
-            reason: Some(Reason::Done),
-            trouble: None,
-            handed: None,
-            progress: Progress::default(),
-            traffic: Traffic::default(),
-        };
         let mut legs = Legs {
             open: VecDeque::new(),
             is_streamed: coming.is_some(),
             pace: Pace::default(),
             began: Instant::now(),
             next_chunk: 0,
-            past,
+            past: nothing(),
             given_back: 0,
             past_bytes: 0,
             to_print: Some(to_print),
@@ -393,12 +386,18 @@ impl Legs {
 
     /// All of them as if they were one, so far as they have ended.
     pub fn end(&self) -> End {
-        let mut sum = self.past.clone();
+        let mut sum = self.rest();
+        add(&mut sum, &self.past);
+        sum
+    }
+
+    /// As [`Legs::end`], of those that are not printed yet.
+    pub fn rest(&self) -> End {
         let ends: Vec<&End> = self.open.iter().filter_map(|leg| leg.end.as_ref()).collect();
+        let mut sum = nothing();
         ends.iter().for_each(|end| add(&mut sum, end));
         sum.trouble = ends.iter().find_map(|end| end.trouble.clone());
-        let left: Vec<_> = ends.iter().filter(|end| end.reason.is_none()).collect();
-        let handed = left.iter().map(|end| end.handed).reduce(|one, two| {
+        let handed = ends.iter().filter(|end| end.reason.is_none()).map(|end| end.handed).reduce(|one, two| {
             let (one, two) = (one?, two?);
             let (blobs, bytes) = (one.blobs + two.blobs, one.bytes + two.bytes);
             Some(Handed { blobs, bytes, lonely: one.lonely + two.lonely, collected: None })
@@ -425,6 +424,12 @@ impl Legs {
         so_far.workers = workers.len();
         so_far
     }
+}
+
+/// What no job has come to.
+fn nothing() -> End {
+    let (progress, traffic) = (Progress::default(), Traffic::default());
+    End { reason: Some(Reason::Done), trouble: None, handed: None, progress, traffic }
 }
 
 /// Adds what a job has come to.
