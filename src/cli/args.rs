@@ -256,6 +256,7 @@ pub struct Peers {
 Examples:
   essaim run wordcount.wasm < corpus.txt
   essaim run examples/mandelbrot 0..1080 > mandelbrot.png
+  tail -f log | essaim run grep.wasm             lines are run as they come, and printed while more are read
   essaim run --per-file thumbnail.wasm photos/*.jpg
   essaim run fold.wasm ::: 1 2 3 4               four chunks: 1, 2, 3 and 4
   essaim run model.wasm ::: a b ::: 1 2          four chunks: a1, a2, b1 and b2, parted by a TAB
@@ -269,6 +270,9 @@ cost says it; a program that has a `split` of its own cuts the input itself. --d
 The choice is remembered, so that the same job again is cut alike. Values, and files with --per-file, are one a chunk.
 
 Ctrl-C leaves the job to its peers: `essaim attach` gets the rest, also after a crash. Twice, it ends the job.
+
+Standard input that does not end at once is run while it is read, as a row of jobs of some seconds each: no more is
+read than the swarm can do. --detach and --dry-run read all of it first.
 
 Exit status: 0 if every chunk came back; 1 if not; 2 for a wrong use; 130 after Ctrl-C."
 )]

@@ -1,6 +1,9 @@
 //! `--data`: files that the program may read wherever it runs.
 
-use std::path::Path;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use essaim_jobs::manifest::check_names;
@@ -8,7 +11,11 @@ use essaim_jobs::{BlobRef, Mount, bounds};
 use essaim_worker::DataFile;
 
 use super::{Fail, input};
+use crate::blob::Blob;
 use crate::store::{Draft, Home};
+
+/// Bytes that are copied at once.
+const PIECE: usize = 1 << 20;
 
 /// One `--data`: FILE, or NAME=FILE.
 #[derive(Clone, Debug)]
@@ -36,25 +43,65 @@ pub fn named(text: &str) -> Result<Named, String> {
     }
 }
 
-/// Opens and names the files, and adds them to the draft; gives them also as a run in this process reads them. Blocks.
+/// Files that the program may read, opened and named.
+#[derive(Debug, Default)]
+pub struct Data {
+    /// What they are called.
+    pub mounts: Vec<Mount>,
+    /// The same as a run in this process reads them.
+    pub mounted: Vec<DataFile>,
+    /// Where they are, and their contents.
+    files: Vec<(PathBuf, Arc<File>, BlobRef)>,
+}
+
+impl Data {
+    /// Adds them to another draft of the same run; blocks.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn add_to(&self, draft: &mut Draft) -> io::Result<()> {
+        for (path, file, blob) in &self.files {
+            let number = if path.is_file() {
+                draft.file(path, Arc::clone(file))?
+            } else {
+                // A pipe was copied, and cannot be read again.
+                let (number, copy) = draft.scratch()?;
+                let whole = Blob::File { file: Arc::clone(file), offset: 0, len: blob.len };
+                let mut at = 0;
+                while at < blob.len {
+                    let piece = whole.read(at, PIECE)?;
+                    copy.write_all_at(&piece, at)?;
+                    at += piece.len() as u64;
+                }
+                number
+            };
+            draft.data(*blob, number);
+        }
+        Ok(())
+    }
+}
+
+/// Opens and names the files, and adds them to the draft; blocks.
 ///
 /// # Errors
 /// One cannot be read, or they cannot stand in one folder.
-pub fn open(all: &[Named], home: &Home, draft: &mut Draft) -> Result<(Vec<Mount>, Arc<[DataFile]>), Fail> {
+pub fn open(all: &[Named], home: &Home, draft: &mut Draft) -> Result<Data, Fail> {
     if all.len() > bounds::MOUNTS {
         let message = format!("{} data files, at most {} are allowed", all.len(), bounds::MOUNTS);
         return Err(Fail::new(message, "pack some into one file").with_status(2));
     }
-    let opened = all.iter().map(|named| one(named, home, draft)).collect::<Result<Vec<_>, _>>()?;
-    let (data, files): (Vec<Mount>, Vec<DataFile>) = opened.into_iter().unzip();
-    check_names(data.iter().map(|data| data.name.as_str())).map_err(|name| {
+    let mut data = Data::default();
+    for named in all {
+        one(named, home, draft, &mut data)?;
+    }
+    check_names(data.mounts.iter().map(|data| data.name.as_str())).map_err(|name| {
         let hint = "give it another name with --data NAME=FILE, such as model/weights.bin: no `.` or `..`, none twice";
         Fail::new(format!("no data file can be called {name:?} here"), hint).with_status(2)
     })?;
-    Ok((data, files.into()))
+    Ok(data)
 }
 
-fn one(named: &Named, home: &Home, draft: &mut Draft) -> Result<(Mount, DataFile), Fail> {
+fn one(named: &Named, home: &Home, draft: &mut Draft, data: &mut Data) -> Result<(), Fail> {
     let path = Path::new(&named.file);
     let own_name = || path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let (number, file) = input::regular(path.as_os_str(), home, draft)?;
@@ -66,7 +113,10 @@ fn one(named: &Named, home: &Home, draft: &mut Draft) -> Result<(Mount, DataFile
     }
     draft.data(blob, number);
     let name = named.name.clone().unwrap_or_else(own_name);
-    let mounted = DataFile::of(name.clone(), file).map_err(input::broken(path.as_os_str()))?;
+    let mounted = DataFile::of(name.clone(), Arc::clone(&file)).map_err(input::broken(path.as_os_str()))?;
     let name = name.try_into().map_err(|error| Fail::new(error, "give it a shorter name with --data NAME=FILE"))?;
-    Ok((Mount { name, blob }, mounted))
+    data.mounts.push(Mount { name, blob });
+    data.mounted.push(mounted);
+    data.files.push((path.to_owned(), file, blob));
+    Ok(())
 }

@@ -1,7 +1,6 @@
-//! Follows a job of one's own to its end: shows how it goes, presents what comes out, and sums up.
+//! Follows a job of one's own, or a row of them, to its end: shows how it goes, presents what comes out, and sums up.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coordinator_free::io::Notice;
@@ -15,11 +14,12 @@ use super::args::Global;
 use super::explain;
 use super::fail::Fail;
 use super::jobs;
+use super::legs::{Coming, Happened, Legs, Outcome};
 use super::present::{Unwritten, present};
 use super::progress::Show;
 use super::say::{count, say};
 use crate::control::{Asked, Wish, Wishes};
-use crate::peer::{End, Fold, Job, Leg, Peer, Progress};
+use crate::peer::{End, Fold, Job, Peer, Progress};
 
 /// How often the bar is renewed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -36,6 +36,8 @@ pub struct Followed {
     pub lends: bool,
     /// When the person asked for it.
     pub began: Instant,
+    /// What follows it, where it is the beginning of an input without an end.
+    pub coming: Option<Coming>,
 }
 
 /// Writes the outputs to standard output as they come, shows how the job goes, and sums up; `peer` has left when this
@@ -44,24 +46,26 @@ pub struct Followed {
 /// # Errors
 /// Why the job did not come to its end, or its output not out.
 pub async fn to_the_end(global: &Global, peer: Peer, mut wishes: Wishes, followed: Followed) -> Result<(), Fail> {
-    let Followed { job, fold, lends, began } = followed;
-    let (opened, id, chunks) = (Instant::now(), job.id, job.manifest.chunks);
+    let Followed { job, fold, lends, began, coming } = followed;
+    let opened = Instant::now();
     let fold = fold.map(|program| Fold { program, spec: job.spec() });
     let stop = StopFlag::default();
     let (written, writing) = oneshot::channel();
-    let (leg, stopping) = (Leg { outputs: Arc::clone(&job.outputs), chunks }, stop.clone());
+    let (mut legs, queue) = Legs::new(job, coming);
+    let stopping = stop.clone();
     std::thread::spawn(move || {
         // Whoever waits for it may have given up.
-        let _ = written.send(present(std::iter::once(leg), fold, &stopping));
+        let _ = written.send(present(queue, fold, &stopping));
     });
-    let outcome = follow(global, &peer, &mut wishes, job, lends, writing).await;
+    let outcome = follow(global, &peer, &mut wishes, &mut legs, Show::new(global, lends), writing, &stop).await;
     let job_took = opened.elapsed();
     stop.stop();
     let me = peer.net().node();
     wishes.close().await;
-    let forgotten = if matches!(outcome, Err(Halt::Left(_))) { Ok(()) } else { peer.forget(id) };
+    let end = legs.end();
+    let forgotten = legs.give_all_back(&peer, matches!(outcome, Err(Halt::Left(_))));
     peer.shutdown().await;
-    let (end, story) = outcome.map_err(Halt::into_fail)?;
+    let story = outcome.map_err(Halt::into_fail)?;
     forgotten.map_err(|e| Fail::of(&e, e.hint()))?;
     say(global, story.summary(&end, me, began.elapsed()), "done", story.fields(&end, me, began.elapsed(), job_took));
     Ok(())
@@ -89,85 +93,115 @@ struct Story {
     retried: u64,
 }
 
-/// Shows how the job goes until it has ended and its output is written.
+/// Shows how the jobs go until they have ended and their output is written.
 async fn follow(
     global: &Global,
     peer: &Peer,
     wishes: &mut Wishes,
-    mut job: Job,
-    lends: bool,
+    legs: &mut Legs,
+    mut show: Show<'_>,
     mut writing: oneshot::Receiver<Result<(), Unwritten>>,
-) -> Result<(End, Story), Halt> {
-    let mut show = Show::new(global, job.manifest.chunks, peer.net().node(), lends);
+    stop: &StopFlag,
+) -> Result<Story, Halt> {
+    let me = peer.net().node();
     let mut story = Story::default();
     let mut failed = None;
     let mut written: Option<Result<(), Unwritten>> = None;
-    let mut ended: Option<End> = None;
     let mut interrupted = false;
     let mut look = tokio::time::interval(LOOK_EVERY);
     let gone = || Halt::Left(Fail::new("the node stopped by itself", "please report it"));
     loop {
-        (ended, written) = match (ended, written) {
-            (Some(end), Some(written)) => {
-                show.finish();
-                return match (end.reason, written) {
-                    (Some(Reason::Done), Ok(())) => Ok((end, story)),
-                    (_, Err(Unwritten::Failed(fail))) => Err(Halt::Over(fail)),
-                    (_, Err(Unwritten::Full(message))) => Err(Halt::Left(later(message, &job))),
-                    // As if the pipe's signal had ended us, without a word.
-                    (_, Err(Unwritten::Closed)) => Err(Halt::Over(Fail::new("", "").with_status(141))),
-                    (None, _) => Err(Halt::Left(left(&end, &job))),
-                    (Some(reason), _) => Err(Halt::Over(failed.unwrap_or_else(|| why(reason)))),
-                };
-            }
-            still => still,
-        };
+        if let Some(written) = written.take_if(|_| legs.are_over()) {
+            show.finish();
+            return ended(legs, written, failed).map(|()| story);
+        }
         tokio::select! {
-            _ = look.tick() => show.update(&job.progress.borrow_and_update().clone()),
-            Some(notice) = job.notices.recv() => hear(&show, notice, &mut story, &mut failed),
+            _ = look.tick() => {
+                legs.look(peer);
+                show.update(&legs.so_far(me));
+            }
+            happened = legs.next() => match happened {
+                Happened::Notice(at, notice) => hear(&show, legs.first_chunk(at), notice, &mut story, &mut failed),
+                Happened::Ended(at, end) => {
+                    while let Some(notice) = legs.last_notice(at) {
+                        hear(&show, legs.first_chunk(at), notice, &mut story, &mut failed);
+                    }
+                    legs.ended(peer, at, end.ok_or_else(gone)?).await;
+                }
+                Happened::Read(filled) => {
+                    // A person sees it on the bar.
+                    if let Some(fields) = legs.open(peer, filled).await.filter(|_| global.json) {
+                        show.say("", "submitted", fields);
+                    }
+                }
+            },
             Some(Asked { wish, answer }) = wishes.next() => {
                 // Whoever asked may have gone.
-                let _ = answer.send(answer_to(wish, peer, &job).await);
-            }
-            end = &mut job.ended, if ended.is_none() => {
-                while let Ok(notice) = job.notices.try_recv() {
-                    hear(&show, notice, &mut story, &mut failed);
-                }
-                ended = Some(end.map_err(|_| gone())?);
+                let _ = answer.send(answer_to(wish, peer, &legs.jobs().collect::<Vec<_>>()).await);
             }
             done = &mut writing, if written.is_none() => {
                 let done = done.map_err(|_| gone())?;
                 match done {
                     Ok(()) | Err(Unwritten::Ended) => {}
-                    Err(Unwritten::Full(_)) => peer.detach(job.id).await,
-                    Err(_) => peer.cancel(job.id).await,
+                    Err(Unwritten::Full(_)) => legs.leave(peer).await,
+                    Err(_) => legs.cancel(peer).await,
                 }
                 written = Some(done);
             }
             _ = tokio::signal::ctrl_c() => {
                 if interrupted {
-                    peer.cancel(job.id).await;
+                    legs.cancel(peer).await;
                 } else {
                     interrupted = true;
-                    let words = format!(
-                        "essaim: leaving job {} to its peers, with all that they need; Ctrl-C once more ends it",
-                        job.id.short()
-                    );
-                    show.say(&words, "leaving", json!({ "job": job.id.to_string() }));
-                    peer.detach(job.id).await;
+                    if legs.is_part() {
+                        // A fold must not take what was read for everything.
+                        stop.stop();
+                    }
+                    let (words, fields) = leaving(legs);
+                    show.say(&words, "leaving", fields);
+                    legs.leave(peer).await;
                 }
             }
         }
     }
 }
 
+/// What it means that nothing more will happen.
+fn ended(legs: &mut Legs, written: Result<(), Unwritten>, failed: Option<Fail>) -> Result<(), Halt> {
+    match (legs.outcome(), written) {
+        (Outcome::Done, Ok(())) => legs.take_trouble().map_or(Ok(()), |trouble| Err(Halt::Over(trouble))),
+        (_, Err(Unwritten::Failed(fail))) => Err(Halt::Over(fail)),
+        (_, Err(Unwritten::Full(message))) => Err(Halt::Left(later(message, legs))),
+        // As if the pipe's signal had ended us, without a word.
+        (_, Err(Unwritten::Closed)) => Err(Halt::Over(Fail::new("", "").with_status(141))),
+        (Outcome::Left, _) => Err(Halt::Left(left(legs))),
+        (Outcome::Over(reason), _) => Err(Halt::Over(failed.unwrap_or_else(|| why(reason)))),
+        (Outcome::Done, Err(Unwritten::Ended)) => Err(Halt::Over(failed.unwrap_or_else(|| why(Reason::Failed)))),
+    }
+}
+
+/// What a person is told who leaves, in words and for a program.
+fn leaving(legs: &Legs) -> (String, serde_json::Value) {
+    let jobs: Vec<String> = legs.jobs().map(|job| job.id.to_string()).collect();
+    let words = match &jobs[..] {
+        [] => "essaim: nothing more is read; Ctrl-C once more ends it at once".to_owned(),
+        _ => format!("essaim: leaving {} to its peers, with all that they need; Ctrl-C once more ends it", named(legs)),
+    };
+    let fields = match &jobs[..] {
+        [job] if !legs.is_streamed() => json!({ "job": job }),
+        _ => json!({ "jobs": jobs }),
+    };
+    (words, fields)
+}
+
 /// What whoever speaks to this node is told.
-async fn answer_to(wish: Wish, peer: &Peer, job: &Job) -> serde_json::Value {
+async fn answer_to(wish: Wish, peer: &Peer, jobs: &[&Job]) -> serde_json::Value {
     match wish {
         Wish::Jobs => {
-            json!([jobs::describe(job.id, &job.manifest, job.progress.borrow().sealed)])
+            let describe = |job: &&Job| jobs::describe(job.id, &job.manifest, job.progress.borrow().sealed);
+            jobs.iter().map(describe).collect()
         }
-        Wish::Cancel(id) if id == job.id => {
+        Wish::Cancel(id) if jobs.iter().any(|job| job.id == id) => {
             peer.cancel(id).await;
             json!("cancelled")
         }
@@ -176,18 +210,33 @@ async fn answer_to(wish: Wish, peer: &Peer, job: &Job) -> serde_json::Value {
     }
 }
 
-/// This node has left the job, as the person wanted, or as it had to.
-fn left(end: &End, job: &Job) -> Fail {
-    let id = job.id.short();
-    match &end.trouble {
-        Some(trouble) => later(trouble.clone(), job),
-        None => {
-            let (sealed, chunks) = (end.progress.sealed, count(u64::from(end.progress.chunks), "chunk"));
-            let hint = format!("`essaim attach {id}` gets the rest, `essaim cancel {id}` ends it{}", elsewhere(end));
-            let message = format!("detached from job {id}: {sealed} of {chunks} are here; {}", kept_by(end));
-            Fail::new(message, hint).with_status(130)
-        }
+/// The jobs that are not printed yet: `job a`, or `jobs a and b`.
+fn named(legs: &Legs) -> String {
+    let names: Vec<String> = legs.jobs().map(|job| job.id.short()).collect();
+    format!("job{} {}", if names.len() == 1 { "" } else { "s" }, names.join(" and "))
+}
+
+/// How they are gone on with, in the order of the input.
+fn attach(legs: &Legs) -> String {
+    legs.jobs().map(|job| format!("`essaim attach {}`", job.id.short())).collect::<Vec<_>>().join(", then ")
+}
+
+/// This node has left the jobs, as the person wanted, or as it had to.
+fn left(legs: &Legs) -> Fail {
+    let end = legs.rest();
+    if let Some(trouble) = end.trouble {
+        return later(trouble, legs);
     }
+    let unread = if legs.is_part() { "the rest of standard input was not read" } else { "" };
+    if legs.jobs().next().is_none() {
+        return Fail::new(format!("stopped: {unread}"), "what was read is done").with_status(130);
+    }
+    let (sealed, chunks) = (end.progress.sealed, count(u64::from(end.progress.chunks), "chunk"));
+    let cancel: Vec<String> = legs.jobs().map(|job| format!("`essaim cancel {}`", job.id.short())).collect();
+    let hint = format!("{} gets the rest, {} ends it{}", attach(legs), cancel.join(", "), elsewhere(&end));
+    let unread = if unread.is_empty() { String::new() } else { format!("; {unread}") };
+    let message = format!("detached from {}: {sealed} of {chunks} are here; {}{unread}", named(legs), kept_by(&end));
+    Fail::new(message, hint).with_status(130)
 }
 
 /// What becomes of a job that this node has left.
@@ -235,7 +284,7 @@ pub async fn leave(global: &Global, peer: Peer, mut wishes: Wishes, followed: Fo
             // What happens meanwhile is asked of those who attach.
             Some(_) = job.notices.recv() => {}
             Some(Asked { wish, answer }) = wishes.next() => {
-                let _ = answer.send(answer_to(wish, &peer, &job).await);
+                let _ = answer.send(answer_to(wish, &peer, &[&job]).await);
             }
             () = tokio::time::sleep_until(by), if !some => break,
             end = &mut job.ended => {
@@ -281,16 +330,18 @@ pub async fn leave(global: &Global, peer: Peer, mut wishes: Wishes, followed: Fo
 }
 
 /// It can go on when there is room.
-fn later(message: String, job: &Job) -> Fail {
-    let id = job.id.short();
-    Fail::new(message, format!("make room, then `essaim attach {id}` goes on: nothing is lost"))
+fn later(message: String, legs: &Legs) -> Fail {
+    let lost =
+        if legs.is_part() { "what was not read of standard input is to be given again" } else { "nothing is lost" };
+    Fail::new(message, format!("make room, then {} goes on: {lost}", attach(legs)))
 }
 
 /// Takes note of what the node has to tell.
-fn hear(show: &Show<'_>, notice: Notice, story: &mut Story, failed: &mut Option<Fail>) {
+fn hear(show: &Show<'_>, first_chunk: u32, notice: Notice, story: &mut Story, failed: &mut Option<Fail>) {
     match notice {
         Notice::Sealed { .. } => {}
         Notice::Failed { chunk, worker, note, retried } => {
+            let chunk = first_chunk + chunk;
             let (message, hint) = note.message.rsplit_once("\nhint: ").unwrap_or((&note.message, ""));
             let message = format!("chunk {chunk} failed at peer {}: {message}", worker.short());
             if retried {
@@ -302,11 +353,13 @@ fn hear(show: &Show<'_>, notice: Notice, story: &mut Story, failed: &mut Option<
             }
         }
         Notice::Disagreement { chunk, workers } => {
+            let chunk = first_chunk + chunk;
             let message = format!("no two of the peers {} agree on the output of chunk {chunk}", names(&workers));
             let hint = "does the program depend on anything but its input? Else run it again with other peers";
             *failed = Some(Fail::new(message, hint));
         }
         Notice::Outvoted { chunk, workers } => {
+            let chunk = first_chunk + chunk;
             let words = format!("essaim: chunk {chunk}: {} said something else than the others", names(&workers));
             let peers: Vec<_> = workers.iter().map(ToString::to_string).collect();
             show.say(&words, "outvoted", json!({ "chunk": chunk, "peers": peers }));

@@ -119,7 +119,7 @@ pub async fn attach(global: &Global, attach: &Attach) -> Result<(), Fail> {
         format!("essaim: {}: {here} of {} here", manifest.name.as_str(), count(manifest.chunks.into(), "chunk"));
     say(global, words, "attached", describe(job.id, manifest, here as u32));
     say_distrusted(global, &job);
-    let followed = Followed { job, fold, lends: cpus > 0, began };
+    let followed = Followed { job, fold, lends: cpus > 0, began, coming: None };
     follow::to_the_end(global, peer, wishes, followed).await
 }
 

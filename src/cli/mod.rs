@@ -10,8 +10,10 @@ mod follow;
 mod input;
 mod jobs;
 mod join;
+mod legs;
 mod new;
 mod owner;
+mod pace;
 mod peers;
 mod present;
 mod program;
@@ -20,6 +22,7 @@ mod python;
 mod reasons;
 mod run;
 mod say;
+mod stream;
 
 use std::process::ExitCode;
 

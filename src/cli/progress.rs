@@ -4,18 +4,36 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use essaim_jobs::NodeId;
+use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::args::Global;
 use super::say::{count, say};
-use crate::peer::Progress;
 
 /// Time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// How long a run looks for peers before it says that there are none.
 const ALONE_AFTER: Duration = Duration::from_secs(2);
+
+/// How a run goes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SoFar {
+    /// Chunks sealed.
+    pub sealed: u32,
+    /// Chunks in all that are known of.
+    pub chunks: u32,
+    /// Bytes of standard input, while more of it may come.
+    pub read: Option<u64>,
+    /// Peers that work, this node excepted.
+    pub workers: usize,
+    /// Peers connected.
+    pub connected: usize,
+}
+
+/// The bar, and what there is instead while nobody knows how much there will be.
+const BAR: &str = "{bar:24.cyan/blue} {pos}/{len} · {elapsed} · ETA {eta} · {msg}";
+const NO_END: &str = "{spinner:.cyan} {pos} of {len} chunks so far · {elapsed} · {msg}";
 
 /// Shows the progress of one run.
 pub struct Show<'a> {
@@ -25,56 +43,69 @@ pub struct Show<'a> {
     began: Instant,
     last_line: Instant,
     said_alone: bool,
-    me: NodeId,
+    style: &'static str,
     lends: bool,
 }
 
 impl<'a> Show<'a> {
-    /// Starts; `me` is this node, `lends` whether it works too.
-    pub fn new(global: &'a Global, chunks: u32, me: NodeId, lends: bool) -> Show<'a> {
+    /// Starts; `lends`: whether this node works, too.
+    pub fn new(global: &'a Global, lends: bool) -> Show<'a> {
         let is_bar = std::io::stderr().is_terminal() && !global.quiet && !global.json;
         let target = if is_bar { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(u64::from(chunks)), target);
-        let style = ProgressStyle::with_template("{bar:24.cyan/blue} {pos}/{len} · {elapsed} · ETA {eta} · {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let bar = ProgressBar::with_draw_target(None, target);
         if is_bar {
             bar.enable_steady_tick(Duration::from_millis(250));
         }
         let now = Instant::now();
-        Show { global, bar, is_plain: !is_bar, began: now, last_line: now, said_alone: false, me, lends }
+        Show { global, bar, is_plain: !is_bar, began: now, last_line: now, said_alone: false, style: "", lends }
     }
 
     /// Takes note of how things are.
-    pub fn update(&mut self, progress: &Progress) {
-        let workers = workers(progress, self.me);
-        self.bar.set_position(u64::from(progress.sealed));
-        self.bar.set_message(match (workers, self.lends) {
+    pub fn update(&mut self, so_far: &SoFar) {
+        let SoFar { sealed, chunks, read, workers, connected } = *so_far;
+        let style = if read.is_some() { NO_END } else { BAR };
+        if style != self.style {
+            self.style = style;
+            self.bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        }
+        self.bar.set_length(u64::from(chunks));
+        self.bar.set_position(u64::from(sealed));
+        let who = match (workers, self.lends) {
             (0, true) => "this machine".to_owned(),
             (0, false) => "waiting for peers".to_owned(),
             (n, false) => count(n as u64, "peer"),
             (n, true) => format!("{} + this machine", count(n as u64, "peer")),
+        };
+        self.bar.set_message(match read {
+            Some(bytes) => format!("{} · {who}", self.speed(bytes)),
+            None => who,
         });
-        if workers == 0 && !self.said_alone && self.began.elapsed() > ALONE_AFTER && progress.sealed < progress.chunks {
+        if workers == 0 && !self.said_alone && self.began.elapsed() > ALONE_AFTER && sealed < chunks {
             self.said_alone = true;
-            self.say_alone(progress.connected);
+            self.say_alone(connected);
         }
         if self.is_plain && self.last_line.elapsed() > LINE_EVERY {
             self.last_line = Instant::now();
             let words = format!(
-                "essaim: {} of {}, {} working, {:.0} s",
-                progress.sealed,
-                count(u64::from(progress.chunks), "chunk"),
+                "essaim: {sealed} of {}{}, {} working, {:.0} s",
+                count(u64::from(chunks), "chunk"),
+                read.map_or_else(String::new, |bytes| format!(" so far, {}", self.speed(bytes))),
                 count(workers as u64 + u64::from(self.lends), "peer"),
                 self.began.elapsed().as_secs_f64()
             );
-            let fields = json!({
-                "sealed": progress.sealed,
-                "chunks": progress.chunks,
-                "peers": workers,
-                "seconds": self.began.elapsed().as_secs_f64(),
-            });
+            let seconds = self.began.elapsed().as_secs_f64();
+            let mut fields = json!({ "sealed": sealed, "chunks": chunks, "peers": workers, "seconds": seconds });
+            if let Some(bytes) = read {
+                fields["read"] = bytes.into();
+            }
             say(self.global, words, "progress", fields);
         }
+    }
+
+    /// How much was read, and how much a second.
+    fn speed(&self, bytes: u64) -> String {
+        let a_second = (bytes as f64 / self.began.elapsed().as_secs_f64().max(0.1)) as u64;
+        format!("{} read, {}/s", ByteSize(bytes).display().iec(), ByteSize(a_second).display().iec())
     }
 
     fn say_alone(&self, connected: usize) {
@@ -102,10 +133,4 @@ impl<'a> Show<'a> {
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
-}
-
-/// Members other than this node that lend threads and are alive.
-fn workers(progress: &Progress, me: NodeId) -> usize {
-    let members = progress.view.iter().flat_map(|view| &view.members);
-    members.filter(|member| member.node != me && member.alive && member.load.threads > 0).count()
 }

@@ -1,22 +1,27 @@
 //! `essaim run`: from a program and an input to the output.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use bytes::Bytes;
 use essaim_jobs::{BlobId, Limits, Mount, Role, encode};
 use essaim_worker::{Engine, EngineConfig, JobSpec, Mode};
 use serde_json::json;
 
 use super::args::{Global, Run};
+use super::data::Data;
 use super::fail::Fail;
 use super::follow::{self, Followed};
-use super::input::{How, Threads, Trial, Way};
+use super::input::{Cut, Threads, Trial, Way};
+use super::legs::Coming;
 use super::peers::say_distrusted;
 use super::program::Checked;
 use super::say::{count, say};
+use super::stream::Reader;
 use super::{data, input, join, program, python};
 use crate::machine::{all_cpus, half_memory};
-use crate::peer::{Submission, Terms};
+use crate::peer::{Peer, Submission, Terms};
 use crate::store::{Draft, Home};
 
 /// Runs the program over the swarm.
@@ -44,28 +49,16 @@ pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
     drop(threads);
     let (what, folds) = (plan.words(), plan.folds);
     let fold = if folds { Some(plan.program.compiled()?.clone()) } else { None };
-    let Plan { program, draft, how, data, values, limits, .. } = plan;
+    let Plan { program, draft, cut: Cut { how, more }, data, values, limits, .. } = plan;
     let (chunks, bytes) = (draft.chunks(), draft.bytes());
-    let work = Submission {
-        name: program.name.clone(),
-        program: program.bytes,
-        role: Role::Map,
-        first_chunk: 0,
-        argv: run.args,
-        values,
-        env: run.env,
-        draft,
-        data,
-        limits,
-        strict: run.strict,
-        copies: run.copies,
-        retries: run.retries,
-        folds,
-        keep: run.keep,
-        reuse: !run.no_cache,
-    };
-    let job = peer.submit(work).await.map_err(|e| Fail::of(&e, e.hint()))?;
-    let fields = json!({ "job": job.id.to_string(), "name": program.name, "chunks": chunks, "bytes": bytes, "cut": how.fields() });
+    let (lends, leaves) = (cpus > 0, run.detach);
+    // How a stream is cut depends on the time: what comes out is of no use to others.
+    let reuse = !run.no_cache && more.is_none();
+    let work = Work { name: program.name, program: program.bytes, run, data, values, limits, folds, reuse };
+    let job = peer.submit(work.submission(draft, 0)).await.map_err(|e| Fail::of(&e, e.hint()))?;
+    let fields = json!({
+        "job": job.id.to_string(), "name": work.name, "chunks": chunks, "bytes": bytes, "cut": how.fields(),
+    });
     say(global, format!("essaim: {what}"), "submitted", fields);
     if job.reused > 0 {
         let words = format!(
@@ -76,11 +69,62 @@ pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
         say(global, words, "reused", json!({ "reused": job.reused, "chunks": chunks }));
     }
     say_distrusted(global, &job);
-    let followed = Followed { job, fold, lends: cpus > 0, began };
-    if run.detach {
+    let source = more.map(Reader::start).transpose().map_err(|error| {
+        Fail::new(format!("cannot start a thread for standard input: {error}"), "raise `ulimit -u`")
+    })?;
+    let coming = source.map(|source| Coming { source, work, first_bytes: bytes });
+    let followed = Followed { job, fold, lends, began, coming };
+    if leaves {
         follow::leave(global, peer, wishes, followed).await
     } else {
         follow::to_the_end(global, peer, wishes, followed).await
+    }
+}
+
+/// What the jobs of one run have in common.
+pub struct Work {
+    pub name: String,
+    program: Bytes,
+    run: Run,
+    data: Data,
+    values: u8,
+    limits: Limits,
+    folds: bool,
+    reuse: bool,
+}
+
+impl Work {
+    /// The job over the chunks of `draft`, of which the program sees the first under this number.
+    pub fn submission(&self, draft: Draft, first_chunk: u32) -> Submission {
+        let run = &self.run;
+        Submission {
+            name: self.name.clone(),
+            program: self.program.clone(),
+            role: Role::Map,
+            first_chunk,
+            argv: run.args.clone(),
+            values: self.values,
+            env: run.env.clone(),
+            draft,
+            data: self.data.mounts.clone(),
+            limits: self.limits,
+            strict: run.strict,
+            copies: run.copies,
+            retries: run.retries,
+            folds: self.folds,
+            keep: run.keep,
+            reuse: self.reuse,
+        }
+    }
+
+    /// A draft of another job; blocks.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn draft(&self, peer: &Peer) -> io::Result<Draft> {
+        let mut draft = peer.draft()?;
+        self.data.add_to(&mut draft)?;
+        Ok(draft)
     }
 }
 
@@ -97,8 +141,8 @@ struct Plan {
     /// Whether it folds its outputs.
     folds: bool,
     draft: Draft,
-    how: How,
-    data: Vec<Mount>,
+    cut: Cut,
+    data: Data,
     /// How many values each chunk has for its arguments.
     values: u8,
     limits: Limits,
@@ -125,23 +169,31 @@ impl Plan {
             millis: run.timeout.as_millis().try_into().unwrap_or(u64::MAX),
             fuel: run.fuel,
         };
-        let mut draft = Draft::new(home).map_err(|error| input::full(home, &error))?;
-        let (data, files) = data::open(&run.data, home, &mut draft)?;
+        let mut draft = Draft::new(home).map_err(|error| input::full(home.dir(), &error))?;
+        let data = data::open(&run.data, home, &mut draft)?;
         let seed = BlobId::of(&program.bytes).0;
         let values = way.values(&run.args);
-        let spec = JobSpec { argv: run.args.clone(), values, env: run.env.clone(), data: files, seed, limits };
-        let work = encode(&(seed, &spec.argv, &spec.env, &data, limits.memory_bytes, run.strict));
+        let spec = JobSpec {
+            argv: run.args.clone(),
+            values,
+            env: run.env.clone(),
+            data: data.mounted.clone().into(),
+            seed,
+            limits,
+        };
+        let work = encode(&(seed, &spec.argv, &spec.env, &data.mounts, limits.memory_bytes, run.strict));
         let sizes = (!run.no_cache).then(|| &**home.store());
         let trial = Trial { program: &program, spec, threads, sizes, work };
-        let how = input::cut(global, run, way, &trial, home, &mut draft)?;
+        let cut = input::cut(global, run, way, &trial, home, &mut draft)?;
         let folds = program.outline.roles.reduce && !run.no_reduce;
-        Ok(Plan { program, folds, draft, how, data, values, limits })
+        Ok(Plan { program, folds, draft, cut, data, values, limits })
     }
 
     /// What is run, in words.
     fn words(&self) -> String {
         let (chunks, bytes) = (count(self.draft.chunks(), "chunk"), size(self.draft.bytes()));
-        format!("{}: {chunks} ({bytes}, {})", self.program.name, self.how.words())
+        let more = if self.cut.more.is_some() { ", and more is being read" } else { "" };
+        format!("{}: {chunks} ({bytes}, {}{more})", self.program.name, self.cut.how.words())
     }
 
     /// Says what would be run.
@@ -152,13 +204,13 @@ impl Plan {
             if *folds { "its outputs are folded by the program itself" } else { "its outputs are printed in order" };
         let program = program.path.display();
         let mut words = format!("essaim: would run {what}; {fold}\n  program {program}\n  arguments {:?}", run.args);
-        for Mount { name, blob } in data {
+        for Mount { name, blob } in &data.mounts {
             words.push_str(&format!("\n  data {} ({})", name.as_str(), size(blob.len)));
         }
-        let named: Vec<&str> = data.iter().map(|data| data.name.as_str()).collect();
+        let named: Vec<&str> = data.mounts.iter().map(|data| data.name.as_str()).collect();
         let fields = json!({
             "name": what, "chunks": chunks, "bytes": bytes, "reduce": folds, "args": run.args, "data": named,
-            "cut": self.how.fields(),
+            "cut": self.cut.how.fields(),
         });
         say(global, words, "dry-run", fields);
         Ok(())

@@ -68,7 +68,11 @@ impl<L: Iterator<Item = Leg>> Iterator for Frames<L> {
         let (leg, chunk) = loop {
             match self.leg.take_if(|(leg, next)| *next < leg.chunks) {
                 Some(next) => break next,
-                None => self.leg = Some((self.legs.next()?, 0)),
+                None => {
+                    // What it has on the disk may be wanted back.
+                    (self.leg, self.body) = (None, None);
+                    self.leg = Some((self.legs.next()?, 0));
+                }
             }
         };
         let Some(output) = leg.outputs.wait(chunk) else { return self.give_up() };

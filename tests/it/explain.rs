@@ -343,6 +343,7 @@ fn a_worker_tells_an_author_of_another_version() {
         program: BlobRef::of(b""),
         role: Role::Map,
         argv: Vec::new(),
+        values: 0,
         env: Vec::new(),
         data: Vec::new(),
         chunks: 1,

@@ -22,4 +22,6 @@ mod later;
 mod memory;
 mod sources;
 mod splitting;
+#[cfg(target_os = "linux")]
+mod stream;
 mod uses;

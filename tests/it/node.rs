@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 /// How long anything that must happen may take before a test says that it does not happen. No test passes or
 /// fails by it where things work.
-const PATIENCE: Duration = Duration::from_secs(240);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The folder of the examples.
 pub fn example(name: &str) -> PathBuf {

@@ -131,6 +131,30 @@ impl Cutter {
         Ok(cuts)
     }
 
+    /// Closes the open chunk where its last whole item ends, however short it is then, and returns where that is; none
+    /// where it has no whole item, or a chunk is to have a number of them. `open` is what was pushed since the last cut.
+    /// What follows is the next chunk's.
+    pub fn close(&mut self, open: &[u8]) -> Option<u64> {
+        let Block::Bytes(_) = self.block else { return None };
+        let whole = match &mut self.ends {
+            Ends::Ending { ending, at, items } => {
+                // What is shorter than a block may not have been looked through.
+                let (mut looker, mut whole) = (ending.anew(), 0);
+                while let Some(found) = looker.next(&open[whole..]) {
+                    whole += found;
+                }
+                (*ending, *at, *items) = (looker, self.end, 0);
+                whole as u64
+            }
+            Ends::Fixed(len) => open.len() as u64 / *len * *len,
+        };
+        self.start += whole;
+        (whole > 0).then(|| {
+            self.chunks += 1;
+            self.start
+        })
+    }
+
     /// Ends the text, and returns where the last chunk ends unless that was a cut already or
     /// there was no text.
     #[must_use]

@@ -27,6 +27,11 @@ impl Ending {
         Ending { bytes: bytes.into(), back: back.into(), matched: 0 }
     }
 
+    /// The same, at the beginning of a text.
+    pub(super) fn anew(&self) -> Ending {
+        Ending { matched: 0, ..self.clone() }
+    }
+
     /// Whether it is one byte, so that it is found without having seen what is before it.
     pub(super) fn is_a_byte(&self) -> bool {
         self.bytes.len() == 1

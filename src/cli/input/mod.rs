@@ -1,5 +1,7 @@
-//! INPUT: cuts what the person gave into chunks. Files stay where they are; standard input is spooled to the disk.
+//! INPUT: cuts what the person gave into chunks. Files stay where they are; standard input is spooled to the disk, all of
+//! it or what comes first.
 
+mod chunker;
 mod own;
 mod size;
 mod text;
@@ -17,8 +19,10 @@ use essaim_jobs::split::SplitError;
 
 use super::Fail;
 use super::args::{Global, Run};
+use super::stream::Reader;
 use crate::store::{Draft, FileNumber, Home};
 
+pub use chunker::Chunker;
 pub use size::{How, Threads, Trial};
 pub use way::Way;
 
@@ -27,7 +31,22 @@ const PIECE: usize = 1 << 20;
 /// Bytes that one chunk may have.
 const MOST: u64 = bounds::BLOB_BYTES;
 
-/// Cuts what `run` names in that way into the chunks of `draft`, and says how; blocks.
+/// An input that has been cut.
+pub struct Cut {
+    /// How.
+    pub how: How,
+    /// Where more of it comes from, and what it is made of.
+    pub more: Option<Reader>,
+}
+
+impl From<How> for Cut {
+    fn from(how: How) -> Cut {
+        Cut { how, more: None }
+    }
+}
+
+/// Cuts what `run` names in that way into the chunks of `draft`; blocks. Of a standard input without an end in sight, the
+/// beginning.
 ///
 /// # Errors
 /// The input cannot be read, is empty, or cannot be cut; the disk is full; the program's own `split` failed.
@@ -38,22 +57,22 @@ pub fn cut(
     trial: &Trial<'_>,
     home: &Home,
     draft: &mut Draft,
-) -> Result<How, Fail> {
-    let mut cut = Cut { global, trial, home, draft };
-    let how = match way {
-        Way::Values(lists) => cut.values(&lists)?,
-        Way::PerFile => cut.per_file(&run.inputs)?,
-        Way::Plain { range, .. } if trial.program.outline.roles.split => cut.own(&run.inputs, range)?,
-        Way::Range(range, block) => cut.range(range, block)?,
-        Way::Plain { range: Some(range), .. } => cut.range(range, None)?,
-        Way::Plain { items, .. } => cut.text(&run.inputs, &items, None)?,
-        Way::Text(items, block) => cut.text(&run.inputs, &items, block)?,
+) -> Result<Cut, Fail> {
+    let mut cut = Cutting { global, trial, home, draft };
+    let done = match way {
+        Way::Values(lists) => cut.values(&lists)?.into(),
+        Way::PerFile => cut.per_file(&run.inputs)?.into(),
+        Way::Plain { range, .. } if trial.program.outline.roles.split => cut.own(&run.inputs, range)?.into(),
+        Way::Range(range, block) => cut.range(range, block)?.into(),
+        Way::Plain { range: Some(range), .. } => cut.range(range, None)?.into(),
+        Way::Plain { items, .. } => cut.text(run, &items, None)?,
+        Way::Text(items, block) => cut.text(run, &items, block)?,
     };
     if cut.draft.chunks() == 0 {
         let hint = "give a text on standard input or as a file, a range such as 0..1000, or `::: VALUES`";
         return Err(Fail::new("the input is empty: there is nothing to run", hint));
     }
-    Ok(how)
+    Ok(done)
 }
 
 fn fail(error: &SplitError) -> Fail {
@@ -94,13 +113,13 @@ pub(super) fn regular(name: &OsStr, home: &Home, draft: &mut Draft) -> Result<(F
 }
 
 /// The home's disk does not take what the job needs.
-pub(super) fn full(home: &Home, error: &io::Error) -> Fail {
+pub(super) fn full(home: &Path, error: &io::Error) -> Fail {
     let hint = "make room, or choose another disk with --home DIR";
-    Fail::new(format!("cannot keep the job in {}: {error}", home.dir().display()), hint)
+    Fail::new(format!("cannot keep the job in {}: {error}", home.display()), hint)
 }
 
 fn copy(from: &mut impl Read, shown: &str, home: &Home, draft: &mut Draft) -> Result<(FileNumber, Arc<File>), Fail> {
-    let (number, file) = draft.scratch().map_err(|error| full(home, &error))?;
+    let (number, file) = draft.scratch().map_err(|error| full(home.dir(), &error))?;
     let mut piece = vec![0; PIECE];
     loop {
         let n = match from.read(&mut piece) {
@@ -109,27 +128,23 @@ fn copy(from: &mut impl Read, shown: &str, home: &Home, draft: &mut Draft) -> Re
             Err(error) => return Err(Fail::new(format!("cannot read {shown}: {error}"), "check where it comes from")),
         };
         if n == 0 {
-            (&*file).rewind().map_err(|error| full(home, &error))?;
+            (&*file).rewind().map_err(|error| full(home.dir(), &error))?;
             return Ok((number, file));
         }
-        (&*file).write_all(&piece[..n]).map_err(|error| full(home, &error))?;
+        (&*file).write_all(&piece[..n]).map_err(|error| full(home.dir(), &error))?;
     }
 }
 
 /// An input that is being cut.
-struct Cut<'a> {
+struct Cutting<'a> {
     global: &'a Global,
     trial: &'a Trial<'a>,
     home: &'a Home,
     draft: &'a mut Draft,
 }
 
-impl Cut<'_> {
-    fn stretch(&mut self, content: &[u8], file: FileNumber, offset: u64) -> Result<(), Fail> {
-        self.draft.push(content, file, offset).map_err(|error| full(self.home, &error))
-    }
-
+impl Cutting<'_> {
     fn inline(&mut self, content: &[u8]) -> Result<(), Fail> {
-        self.draft.push_inline(content).map_err(|error| full(self.home, &error))
+        self.draft.push_inline(content).map_err(|error| full(self.home.dir(), &error))
     }
 }

@@ -15,7 +15,7 @@ use essaim_worker::{ChunkSpec, Failure, StopFlag};
 
 use super::super::Fail;
 use super::size::{How, STACK_BYTES};
-use super::{Cut, MOST, PIECE, fail, full, open};
+use super::{Cutting, MOST, PIECE, fail, full, open};
 use crate::blob::Blob;
 use crate::peer::note;
 use crate::store::FileNumber;
@@ -30,7 +30,7 @@ struct Scratch {
     end: u64,
 }
 
-impl Cut<'_> {
+impl Cutting<'_> {
     /// One chunk a frame of what the program prints as `split`. A range is given to it as text, as a chunk would be.
     pub(super) fn own(&mut self, inputs: &[OsString], range: Option<Range<u64>>) -> Result<How, Fail> {
         let pieces = match range {
@@ -67,7 +67,7 @@ impl Cut<'_> {
 
     /// Adds a chunk for each frame, as it comes.
     fn keep_frames(&mut self, printed: Receiver<Bytes>) -> Result<(), Fail> {
-        let (number, file) = self.draft.scratch().map_err(|error| full(self.home, &error))?;
+        let (number, file) = self.draft.scratch().map_err(|error| full(self.home.dir(), &error))?;
         let mut scratch = Scratch { number, file, end: 0 };
         let mut frames = Frames::new(MOST);
         let mut short = Vec::new();
@@ -97,7 +97,7 @@ impl Cut<'_> {
             Ok(())
         };
         let kept: io::Result<()> = keep();
-        kept.map_err(|error| full(self.home, &error))
+        kept.map_err(|error| full(self.home.dir(), &error))
     }
 }
 

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use essaim_jobs::split::{Aim, Load, Pace};
+use essaim_jobs::split::{Aim, Block, Load, Pace};
 use essaim_worker::{ChunkSpec, Failure, JobSpec, StopFlag};
 use serde_json::{Value, json};
 use tokio::task::AbortHandle;
@@ -58,6 +58,11 @@ impl How {
     /// The person has chosen.
     pub fn asked(words: &'static str, unit: &'static str, block: NonZeroU64) -> How {
         How { words, unit, block: Some(block), nanos: None, why: Why::Asked }
+    }
+
+    /// The size of chunks of text: what was asked for, or else chosen.
+    pub fn block_of(&self, asked: Option<Block>) -> Block {
+        asked.unwrap_or(Block::Bytes(self.block.unwrap_or(NonZeroU64::MIN)))
     }
 
     /// In words: `by whole lines, 64 KiB a chunk, about 300 ms each, as a try showed`.

@@ -2,17 +2,20 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 use std::num::NonZeroU64;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use essaim_jobs::split::{self, Block, Cutter, Items, Load};
 
 use super::super::Fail;
+use super::super::args::Run;
 use super::super::say::say;
-use super::size::{How, Question};
-use super::{Cut, MOST, PIECE, broken, copy, fail, regular};
+use super::super::stream::{self, Beginning};
+use super::size::{How, Question, Trial};
+use super::{Chunker, Cut, Cutting, MOST, PIECE, broken, copy, fail, regular};
 use crate::blob::Blob;
 use crate::store::FileNumber;
 
@@ -29,77 +32,111 @@ struct Text<'a> {
     content: Blob,
 }
 
-impl Cut<'_> {
+impl Cutting<'_> {
     /// Chunks of whole items: so many as `block` says, or as trying says.
-    pub(super) fn text(&mut self, inputs: &[OsString], items: &Items, block: Option<Block>) -> Result<How, Fail> {
+    pub(super) fn text(&mut self, run: &Run, items: &Items, block: Option<Block>) -> Result<Cut, Fail> {
+        if stream::is_one(run) {
+            return self.stream(items, block);
+        }
         let stdin = [OsString::from("-")];
-        let names = if inputs.is_empty() { &stdin[..] } else { inputs };
+        let names = if run.inputs.is_empty() { &stdin[..] } else { &run.inputs };
         let texts = names.iter().map(|name| self.text_of(name)).collect::<Result<Vec<_>, _>>()?;
-        let words = match items {
-            Items::Ending(bytes) if *bytes == b"\n" => "by whole lines",
-            Items::Ending(_) | Items::Fixed(_) => "by whole records",
-        };
-        let how = match block {
-            Some(Block::Bytes(bytes)) => How::asked(words, "bytes", bytes),
-            Some(Block::Items(count)) => How::asked(words, "items", count),
-            None => {
-                let contents: Vec<Blob> = texts.iter().map(|text| text.content.clone()).collect();
-                let total = contents.iter().map(Blob::len).sum();
-                let load = Load::text(total, self.trial.spec.limits.memory_bytes);
-                let question = Question { words, way: format!("{items:?}"), unit: "bytes", total };
-                self.trial.size(question, load, |at, len| sample(&contents, items, at, len))?
+        Ok(self.texts(&texts, items, block)?.into())
+    }
+
+    /// Standard input as it comes: all of it, if it ends soon, or its beginning.
+    fn stream(&mut self, items: &Items, block: Option<Block>) -> Result<Cut, Fail> {
+        self.say_if_terminal();
+        let dir = self.home.dir();
+        match stream::begin(dir, self.draft)? {
+            Beginning::All(number, file) => {
+                let text = Text::new(OsStr::new("-"), number, file)?;
+                Ok(self.texts(&[text], items, block)?.into())
             }
-        };
-        let block = block.unwrap_or(Block::Bytes(how.block.unwrap_or(NonZeroU64::MIN)));
-        for text in &texts {
-            self.chunks_of(text, Cutter::new(items, block, MOST))?;
+            Beginning::Part(part) => {
+                // How it is cut depends on the time, too: nothing of that is for later.
+                let trial = Trial { sizes: None, spec: self.trial.spec.clone(), work: Vec::new(), ..*self.trial };
+                let here = part.content();
+                let load = Load::stream(here.len(), trial.spec.limits.memory_bytes);
+                let how = how(items, block, here.len(), |question| {
+                    trial.size(question, load, |at, len| sample(std::slice::from_ref(&here), items, at, len))
+                })?;
+                let more = part.cut(items, how.block_of(block), block, dir, self.draft)?;
+                Ok(Cut { how, more })
+            }
+        }
+    }
+
+    /// Texts that can be read again, one after the other.
+    fn texts(&mut self, texts: &[Text<'_>], items: &Items, block: Option<Block>) -> Result<How, Fail> {
+        let contents: Vec<Blob> = texts.iter().map(|text| text.content.clone()).collect();
+        let total = contents.iter().map(Blob::len).sum();
+        let load = Load::text(total, self.trial.spec.limits.memory_bytes);
+        let how = how(items, block, total, |question| {
+            self.trial.size(question, load, |at, len| sample(&contents, items, at, len))
+        })?;
+        for text in texts {
+            self.chunks_of(text, Chunker::new(text.number, items, how.block_of(block)))?;
             split::check_count(self.draft.chunks()).map_err(|e| fail(&e))?;
         }
         Ok(how)
     }
 
     fn text_of<'a>(&mut self, name: &'a OsStr) -> Result<Text<'a>, Fail> {
-        let (number, file) = if name == "-" { self.spool()? } else { regular(name, self.home, self.draft)? };
+        let (number, file) = if name == "-" {
+            self.say_if_terminal();
+            copy(&mut io::stdin().lock(), "standard input", self.home, self.draft)?
+        } else {
+            regular(name, self.home, self.draft)?
+        };
+        Text::new(name, number, file)
+    }
+
+    fn say_if_terminal(&self) {
+        if io::stdin().is_terminal() {
+            let words = "essaim: reading standard input from the terminal; end it with Ctrl-D";
+            say(self.global, words, "reading", serde_json::json!({ "from": "terminal" }));
+        }
+    }
+
+    /// Cuts one text, reading it once.
+    fn chunks_of(&mut self, text: &Text<'_>, mut chunker: Chunker) -> Result<(), Fail> {
+        let mut piece = vec![0; PIECE];
+        let mut at = 0;
+        loop {
+            let n = text.file.read_at(&mut piece, at).map_err(broken(text.name))?;
+            if n == 0 {
+                return chunker.end(self.home.dir(), self.draft);
+            }
+            chunker.push(&piece[..n], self.home.dir(), self.draft)?;
+            at += n as u64;
+        }
+    }
+}
+
+impl Text<'_> {
+    fn new(name: &OsStr, number: FileNumber, file: Arc<File>) -> Result<Text<'_>, Fail> {
         let len = file.metadata().map_err(broken(name))?.len();
         let content = Blob::File { file: Arc::clone(&file), offset: 0, len };
         Ok(Text { name, number, file, content })
     }
+}
 
-    /// Standard input, all of it, in a file of the job.
-    fn spool(&mut self) -> Result<(FileNumber, Arc<File>), Fail> {
-        let mut stdin = io::stdin().lock();
-        if stdin.is_terminal() {
-            let words = "essaim: reading standard input from the terminal; end it with Ctrl-D";
-            say(self.global, words, "reading", serde_json::json!({ "from": "terminal" }));
-        }
-        copy(&mut stdin, "standard input", self.home, self.draft)
-    }
-
-    /// Cuts one text, reading it once.
-    fn chunks_of(&mut self, text: &Text<'_>, mut cutter: Cutter) -> Result<(), Fail> {
-        let mut reader = &*text.file;
-        let mut piece = vec![0; PIECE];
-        // What was read and not cut yet, and where in the file it begins.
-        let (mut rest, mut begin) = (Vec::<u8>::new(), 0_u64);
-        loop {
-            let n = reader.read(&mut piece).map_err(broken(text.name))?;
-            if n == 0 {
-                break;
-            }
-            rest.extend_from_slice(&piece[..n]);
-            let mut taken = 0;
-            for end in cutter.push(&piece[..n]).map_err(|e| fail(&e))? {
-                let upto = (end - begin) as usize;
-                self.stretch(&rest[taken..upto], text.number, begin + taken as u64)?;
-                taken = upto;
-            }
-            rest.drain(..taken);
-            begin += taken as u64;
-        }
-        if cutter.finish().is_some() {
-            self.stretch(&rest, text.number, begin)?;
-        }
-        Ok(())
+/// How a text of so many bytes is cut: as was asked, or as `choose` says.
+fn how(
+    items: &Items,
+    block: Option<Block>,
+    total: u64,
+    choose: impl FnOnce(Question) -> Result<How, Fail>,
+) -> Result<How, Fail> {
+    let words = match items {
+        Items::Ending(bytes) if *bytes == b"\n" => "by whole lines",
+        Items::Ending(_) | Items::Fixed(_) => "by whole records",
+    };
+    match block {
+        Some(Block::Bytes(bytes)) => Ok(How::asked(words, "bytes", bytes)),
+        Some(Block::Items(count)) => Ok(How::asked(words, "items", count)),
+        None => choose(Question { words, way: format!("{items:?}"), unit: "bytes", total }),
     }
 }
 

@@ -11,9 +11,9 @@ use essaim_jobs::{BlobRef, bounds};
 
 use super::super::Fail;
 use super::size::{How, Question};
-use super::{Cut, MOST, broken, fail, full, regular};
+use super::{Cutting, MOST, broken, fail, full, regular};
 
-impl Cut<'_> {
+impl Cutting<'_> {
     /// One chunk a combination of values.
     pub(super) fn values(&mut self, lists: &[Vec<Vec<u8>>]) -> Result<How, Fail> {
         for value in split::product(lists).map_err(|e| fail(&e))? {
@@ -44,7 +44,7 @@ impl Cut<'_> {
             let rest = (&*file).take(MOST + 1 - content.len() as u64);
             let blob = BlobRef::of_reader(content.as_slice().chain(rest)).map_err(broken(name))?;
             split::check_file(&shown, blob.len, MOST).map_err(|e| fail(&e))?;
-            self.draft.push_blob(blob, number, 0).map_err(|error| full(self.home, &error))?;
+            self.draft.push_blob(blob, number, 0).map_err(|error| full(self.home.dir(), &error))?;
         }
         Ok(How::given("one a file"))
     }
