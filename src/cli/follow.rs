@@ -333,7 +333,11 @@ pub async fn leave(global: &Global, peer: Peer, mut wishes: Wishes, followed: Fo
 fn later(message: String, legs: &Legs) -> Fail {
     let lost =
         if legs.is_part() { "what was not read of standard input is to be given again" } else { "nothing is lost" };
-    Fail::new(message, format!("make room, then {} goes on: {lost}", attach(legs)))
+    let hint = match legs.jobs().next() {
+        Some(_) => format!("make room, then {} goes on: {lost}", attach(legs)),
+        None => "make room, and give the input again: what was folded is lost".to_owned(),
+    };
+    Fail::new(message, hint)
 }
 
 /// Takes note of what the node has to tell.

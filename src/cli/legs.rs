@@ -281,7 +281,9 @@ impl Legs {
     }
 
     fn give_printed_back(&mut self, peer: &Peer) -> Result<(), StoreError> {
-        while self.given_back < *self.printed.borrow()
+        // Where there is one job, a fold has read all of it before it prints anything.
+        while self.is_streamed
+            && self.given_back < *self.printed.borrow()
             && let Some(Open { job, bytes, end: Some(end) }) = self.open.pop_front_if(|leg| leg.is_done())
         {
             add(&mut self.past, &end);

@@ -144,6 +144,6 @@ mod tests {
         assert_eq!(chunk, 32 << 10);
         assert_eq!(pace(40 * MIB, MIB, 10, Some(1.0)).size().chunk.get(), 16 << 10, "never smaller");
         assert_eq!(pace(40 * MIB, MIB, 2, Some(1e-12)).size().chunk.get(), MIB, "never larger");
-        assert_eq!(pace(40 * MIB, MIB, 40, None).size().chunk.get(), 256 << 10, "160 MiB for 320 chunks");
+        assert_eq!(pace(40 * MIB, MIB, 40, None).size().chunk.get(), 512 << 10, "160 MiB for 320 chunks");
     }
 }
