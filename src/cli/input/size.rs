@@ -131,10 +131,13 @@ impl Drop for Threads {
     }
 }
 
-/// A time of one or two digits.
+/// A time of about two digits.
 fn rough(nanos: u64) -> String {
-    let step = 10_u64.pow(nanos.max(1).ilog10().saturating_sub(1)).max(1_000);
-    humantime::format_duration(Duration::from_nanos(nanos / step * step)).to_string()
+    match nanos as f64 / 1e6 {
+        millis if millis >= 1e3 => format!("{:.1} s", millis / 1e3),
+        millis if millis >= 10.0 => format!("{millis:.0} ms"),
+        millis => format!("{millis:.1} ms"),
+    }
 }
 
 /// What is needed to try some of the input here.
