@@ -10,6 +10,7 @@
 
 pub mod bounds;
 pub mod chunk;
+pub mod halt;
 pub mod id;
 pub mod interval;
 pub mod manifest;
@@ -20,6 +21,7 @@ pub mod split;
 pub mod wire;
 
 pub use chunk::{ChunkInput, Page, Rows};
+pub use halt::{Halt, HaltError};
 pub use id::{AuthorId, BlobId, BlobRef, JobId, NodeId};
 pub use interval::IntervalSet;
 pub use manifest::{Limits, Manifest, ManifestError, Mount};

@@ -10,6 +10,7 @@ mod inputs;
 mod outputs;
 mod partial;
 mod past;
+mod places;
 mod reuse;
 mod saved;
 #[cfg(test)]
@@ -23,7 +24,7 @@ pub use database::{PEERS_KEPT, Repute, Store, StoreError};
 pub use draft::{Draft, FileNumber};
 pub use home::{Home, HomeError};
 pub use inputs::Inputs;
-pub use outputs::{Done, Output, Outputs};
+pub use outputs::{Done, Output, Outputs, Sealed};
 pub use partial::Partial;
 pub use past::Kin;
 pub use saved::{Row, Saved};

@@ -50,6 +50,7 @@ impl Kin {
             strict,
             copies: _,
             retries: _,
+            halt: _,
             folds: _,
             keep_seconds: _,
             author: _,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use coordinator_free::io::Input;
 use coordinator_free::message::{Close, Message, Reason};
 use coordinator_free::{Config as MemberConfig, Member, Resume, Tuning};
-use essaim_jobs::{JobId, Manifest, NodeId, Signed};
+use essaim_jobs::{Halt, JobId, Manifest, NodeId, Signed};
 use essaim_worker::Request;
 use libp2p::Multiaddr;
 use tokio::sync::watch;
@@ -150,6 +150,7 @@ impl Hive {
                 seed: rand::random(),
                 incarnation: self.incarnation,
                 retries: manifest.retries,
+                bears: manifest.halt.bears(),
                 resume,
                 distrusted,
                 tuning: Tuning {
@@ -213,6 +214,9 @@ impl Hive {
             // The next job may begin at once.
             self.write_down(author.shown.news(votes(&state.member, self.me))).await;
             self.blobs.leave(&job);
+            if reason == Some(Reason::Failed) && matches!(state.manifest.halt, Halt::Soon(_)) {
+                author.outputs.pass_over();
+            }
             author.outputs.close();
             let progress = author.progress(&state.member, self.connected.len());
             let end = End { reason, trouble: author.trouble, handed: author.handed, progress, traffic: state.traffic };

@@ -230,7 +230,7 @@ fn run(writes: Option<u32>, seed: u64) -> u32 {
 /// All that was found is what had been kept.
 fn are_right(opened: &Outputs, found: &IntervalSet, when: &str) {
     for chunk in found.iter() {
-        let blob = opened.wait(chunk).unwrap();
+        let blob = opened.wait(chunk).unwrap().bytes;
         let is_right = blob.read(0, blob.len() as usize).is_ok_and(|bytes| bytes == content(chunk));
         assert!(is_right, "chunk {chunk} is spoilt; {when}");
     }
