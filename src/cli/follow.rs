@@ -1,12 +1,11 @@
 //! Follows a job of one's own to its end: shows how it goes, presents what comes out, and sums up.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coordinator_free::io::Notice;
 use coordinator_free::message::Reason;
-use essaim_jobs::NodeId;
+use essaim_jobs::{NodeId, bounds};
 use essaim_worker::{Program, StopFlag};
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -14,7 +13,7 @@ use tokio::sync::oneshot;
 use super::args::Global;
 use super::fail::Fail;
 use super::jobs;
-use super::present::{Fold, Leg, Unwritten, present};
+use super::present::{Fold, Leg, Plan, Unwritten, present};
 use super::progress::Show;
 use super::say::{count, say};
 use crate::control::{Asked, Wish, Wishes};
@@ -29,6 +28,8 @@ const PEERS_WITHIN: Duration = Duration::from_secs(30);
 /// A job that is followed.
 pub struct Followed {
     pub job: Job,
+    /// What becomes of its outputs.
+    pub plan: Plan,
     /// The program, if it folds the outputs.
     pub fold: Option<Program>,
     /// Whether this machine works too.
@@ -43,15 +44,15 @@ pub struct Followed {
 /// # Errors
 /// Why the job did not come to its end, or its output not out.
 pub async fn to_the_end(global: &Global, peer: Peer, mut wishes: Wishes, followed: Followed) -> Result<(), Fail> {
-    let Followed { job, fold, lends, began } = followed;
-    let (opened, id, chunks) = (Instant::now(), job.id, job.manifest.chunks);
+    let Followed { job, plan, fold, lends, began } = followed;
+    let (opened, id, leg) = (Instant::now(), job.id, Leg::of(&job));
     let fold = fold.map(|program| Fold { program, spec: job.spec() });
     let stop = StopFlag::default();
     let (written, writing) = oneshot::channel();
-    let (leg, stopping) = (Leg { outputs: Arc::clone(&job.outputs), chunks }, stop.clone());
+    let (legs, stopping) = (std::iter::once(leg.clone()), stop.clone());
     std::thread::spawn(move || {
         // Whoever waits for it may have given up.
-        let _ = written.send(present(std::iter::once(leg), fold, &stopping));
+        let _ = written.send(present(legs, plan, fold, &stopping));
     });
     let outcome = follow(global, &peer, &mut wishes, job, lends, writing).await;
     let job_took = opened.elapsed();
@@ -60,10 +61,14 @@ pub async fn to_the_end(global: &Global, peer: Peer, mut wishes: Wishes, followe
     wishes.close().await;
     let forgotten = if matches!(outcome, Err(Halt::Left(_))) { Ok(()) } else { peer.forget(id) };
     peer.shutdown().await;
+    let failures = failures(&leg);
+    if let (Err(Halt::Over(_)), Some(failures)) = (&outcome, &failures) {
+        say(global, format!("essaim: {failures}"), "failures", json!({ "message": failures.to_string() }));
+    }
     let (end, story) = outcome.map_err(Halt::into_fail)?;
     forgotten.map_err(|e| Fail::of(&e, e.hint()))?;
     say(global, story.summary(&end, me, began.elapsed()), "done", story.fields(&end, me, began.elapsed(), job_took));
-    Ok(())
+    failures.map_or(Ok(()), Err)
 }
 
 /// Why a job is not followed any further.
@@ -300,6 +305,11 @@ fn hear(show: &Show<'_>, notice: Notice, story: &mut Story, failed: &mut Option<
                 *failed = Some(Fail::new(message, hint));
             }
         }
+        Notice::GivenUp { chunk, worker, note } => {
+            // In words they are listed at the end.
+            let fields = json!({ "chunk": chunk, "peer": worker.to_string(), "message": note.message });
+            show.tell("given-up", fields);
+        }
         Notice::Disagreement { chunk, workers } => {
             let message = format!("no two of the peers {} agree on the output of chunk {chunk}", names(&workers));
             let hint = "does the program depend on anything but its input? Else run it again with other peers";
@@ -333,7 +343,35 @@ fn names(peers: &[NodeId]) -> String {
 
 /// Chunks that nobody ran for this job: an earlier one had.
 fn before(end: &End) -> u32 {
-    end.progress.sealed - end.progress.by.values().sum::<u32>().min(end.progress.sealed)
+    let run = end.progress.by.values().sum::<u32>() + end.progress.given_up;
+    end.progress.sealed.saturating_sub(run)
+}
+
+/// Failures that are listed.
+const LISTED: usize = 10;
+
+/// What has failed for good of a job that went on without it.
+pub fn failures(leg: &Leg) -> Option<Fail> {
+    let given_up = leg.outputs.given_up();
+    let mut hint = String::new();
+    let mut message = format!("{} of {} failed", given_up.len(), count(leg.manifest.chunks.into(), "chunk"));
+    for chunk in given_up.iter().take(LISTED) {
+        let Some(sealed) = leg.outputs.get(chunk) else { continue };
+        let words = sealed.bytes.read(0, bounds::FAILURE_BYTES).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words);
+        let (words, its_hint) = words.rsplit_once("\nhint: ").unwrap_or((&words, ""));
+        let words = words.replace('\n', "\n    ");
+        message.push_str(&format!("\n  chunk {} at peer {}: {words}", leg.number(chunk), sealed.worker.short()));
+        if hint.is_empty() && !its_hint.is_empty() {
+            hint = format!("{its_hint}\n");
+        }
+    }
+    if given_up.len() > LISTED as u64 {
+        message.push_str(&format!("\n  and {} more", given_up.len() - LISTED as u64));
+    }
+    let rest = if leg.manifest.folds { "the fold is without them" } else { "the others have come back" };
+    let hint = format!("{hint}{rest}; to run it again runs only what failed");
+    (!given_up.is_empty()).then(|| Fail::new(message, hint))
 }
 
 /// Why a job ended that did not get to its end, when no chunk says so.
@@ -393,6 +431,7 @@ impl Story {
             "job_seconds": job_took.as_secs_f64(),
             "by": by,
             "reused": before(end),
+            "failed": end.progress.given_up,
             "me": me.to_string(),
             "lost": lost,
             "retried": self.retried,

@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
             args::Command::Run(run) => run::run(&global, *run).await,
             args::Command::Jobs => jobs::list(&global).await,
             args::Command::Attach(attach) => jobs::attach(&global, &attach).await,
-            args::Command::Results { job } => jobs::results(&global, &job).await,
+            args::Command::Results(results) => jobs::results(&global, &results).await,
             args::Command::Cancel(cancel) => jobs::cancel(&global, &cancel).await,
             args::Command::Peers(peers) => peers::peers(&global, &peers).await,
             args::Command::Config => owner::show(&configured),

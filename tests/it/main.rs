@@ -16,5 +16,6 @@ mod jobs;
 mod later;
 #[cfg(target_os = "linux")]
 mod memory;
+mod results;
 mod sources;
 mod uses;
