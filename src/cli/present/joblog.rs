@@ -136,11 +136,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let open = |again| JobLog::open(&path, again).map(|log| log.known.iter().collect::<Vec<_>>());
-        assert_eq!(open(true).unwrap(), [], "a new one");
+        assert!(open(true).unwrap().is_empty(), "a new one");
         std::fs::write(&path, format!("{HEADER}3\tx\n0\ty\n17")).unwrap();
         assert_eq!(open(true).unwrap(), [0, 3]);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{HEADER}3\tx\n0\ty\n"));
-        assert_eq!(open(false).unwrap(), []);
+        assert!(open(false).unwrap().is_empty());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), HEADER);
         for other in ["something else\n", "short", "3\tx\n", &format!("{HEADER}{HEADER}")] {
             std::fs::write(&path, other).unwrap();

@@ -175,6 +175,8 @@ fn collect(outputs: &Arc<Outputs>) -> Vec<u32> {
                 worker,
                 bytes: crate::blob::Blob::Memory(content(*chunk).into()),
                 again: true,
+                failed: false,
+                cpu_micros: 0,
                 turn: None,
             });
         }
