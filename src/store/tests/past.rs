@@ -212,8 +212,11 @@ fn what_failed_is_nothing_for_later_jobs() {
     let job = place.submit(10, |chunk| chunk, |_| {});
     let outputs = Arc::new(job.outputs().unwrap());
     let (keeper, told) = keeping(&outputs);
-    let of =
-        |chunk: u32| Output { failed: chunk == 4, bytes: Blob::Memory(content(chunk).into()), ..output(chunk, 1, b"") };
+    let of = |chunk: u32| Output {
+        failed: chunk == 4,
+        bytes: Blob::Memory(content(chunk).into()),
+        ..output(chunk, chunk as u8 % 5, b"")
+    };
     for chunk in 0..10 {
         outputs.put(of(chunk));
         told.recv().unwrap().1.unwrap();
