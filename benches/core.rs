@@ -124,6 +124,7 @@ impl Bench {
             seed: [number as u8; 32],
             incarnation: 1,
             retries: 1,
+            bears: 0,
             resume: Resume::default(),
             distrusted: Vec::new(),
             tuning: Tuning::default(),

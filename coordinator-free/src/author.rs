@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use essaim_jobs::{FailureNote, IntervalSet, Keypair, Leaf, NodeId, Results, Rows, Signed};
+use essaim_jobs::{IntervalSet, Keypair, Leaf, NodeId, Results, Rows, Signed};
 
+use crate::failed::Failure;
 use crate::groups::Directory;
 use crate::io::{Notice, Output};
 use crate::ledger::Rejection;
@@ -20,17 +21,6 @@ const FULL_SEAL_SPANS: usize = 1_024;
 /// Intervals in one seal.
 const SEAL_SPANS: usize = 8_192;
 
-/// A chunk that failed, and is not sealed.
-#[derive(Debug)]
-struct Failure {
-    /// Where.
-    at: Vec<NodeId>,
-    /// What was said of it last.
-    note: FailureNote,
-    /// Since when there is nobody else to try it.
-    alone: Option<Duration>,
-}
-
 /// What only the author's member keeps.
 #[derive(Debug)]
 pub(crate) struct Author {
@@ -41,8 +31,9 @@ pub(crate) struct Author {
     pub(crate) checks: BTreeMap<u32, (NodeId, Duration)>,
     /// How often each peer was agreed with, and outvoted.
     pub(crate) standing: BTreeMap<NodeId, (u32, u32)>,
-    /// Chunks that failed.
-    failures: BTreeMap<u32, Failure>,
+    /// Chunks that failed and are not sealed; how many were given up.
+    pub(crate) failures: BTreeMap<u32, Failure>,
+    pub(crate) given_up: u32,
     /// Slots whose chunk failed at a member, or whose output could not be had from it.
     distrust: BTreeMap<NodeId, IntervalSet>,
     /// What members of other groups have told.
@@ -56,7 +47,8 @@ pub(crate) struct Author {
 }
 
 impl Author {
-    pub(crate) fn new(key: Keypair, rows: Rows) -> Author {
+    /// `given_up` of its chunks were so before.
+    pub(crate) fn new(key: Keypair, rows: Rows, given_up: u32) -> Author {
         Author {
             key,
             rows,
@@ -64,6 +56,7 @@ impl Author {
             checks: BTreeMap::new(),
             standing: BTreeMap::new(),
             failures: BTreeMap::new(),
+            given_up,
             distrust: BTreeMap::new(),
             directory: Directory::default(),
             unsaid: IntervalSet::new(),
@@ -158,7 +151,7 @@ impl Member {
             return;
         }
         let chunk = self.config.rows.chunk(slot);
-        let Some(author) = &mut self.author else { return };
+        let Some(author) = self.author.as_mut().filter(|author| !author.gives_up(chunk)) else { return };
         if let Leaf::Failed(note) = leaf {
             return self.on_failure(worker, slot, chunk, note);
         }
@@ -189,6 +182,9 @@ impl Member {
         }
         let chunk = self.config.rows.chunk(slot);
         let Some(author) = &mut self.author else { return };
+        if author.gives_up(chunk) {
+            return self.on_written_off(chunk, worker, safe);
+        }
         let copies = author.copies();
         let Some(tally) = author.tallies.get_mut(&chunk) else { return };
         let Some((verdict, gone)) = tally.collected(worker, safe, copies) else { return };
@@ -220,12 +216,9 @@ impl Member {
                 }
                 self.owe(chunk, agreed.iter().chain(&outvoted));
                 self.remember_votes(chunk, &agreed, outvoted);
-                self.seal(chunk, worker);
+                self.seal(chunk, Notice::Sealed { chunk, worker });
             }
-            Verdict::Hopeless(workers) => {
-                self.out.push_back(Output::Notice(Notice::Disagreement { chunk, workers }));
-                self.close(Reason::Failed);
-            }
+            Verdict::Hopeless(workers) => self.disagree(chunk, workers),
         }
     }
 
@@ -247,7 +240,7 @@ impl Member {
         }
     }
 
-    fn seal(&mut self, chunk: u32, worker: NodeId) {
+    pub(crate) fn seal(&mut self, chunk: u32, notice: Notice) {
         let slots: IntervalSet = self.config.rows.slots_of(chunk).collect();
         if self.ended {
             return;
@@ -260,85 +253,14 @@ impl Member {
         author.unsaid.union(&slots);
         self.ledger.seal(&slots);
         self.drop_sealed(&slots);
-        self.out.push_back(Output::Notice(Notice::Sealed { chunk, worker }));
+        self.out.push_back(Output::Notice(notice));
         if self.ledger.sealed().len() == u64::from(self.config.rows.slots()) {
             self.close(Reason::Done);
         }
     }
 
-    /// A chunk has failed somewhere: elsewhere once more, or the job has failed.
-    fn on_failure(&mut self, worker: NodeId, slot: u32, chunk: u32, note: &FailureNote) {
-        let Some(author) = &mut self.author else { return };
-        let outvoted = self.config.rows.copies == 1 && author.tallies.get(&chunk).is_some_and(|tally| tally.len() > 0);
-        let new = || Failure { at: Vec::new(), note: note.clone(), alone: None };
-        let failure = author.failures.entry(chunk).or_insert_with(new);
-        if failure.at.contains(&worker) || outvoted {
-            return;
-        }
-        failure.at.push(worker);
-        failure.note = note.clone();
-        let spent = failure.at.len() as u64 > u64::from(self.config.retries);
-        author.distrust(worker, chunk);
-        // Where nobody else has ever been heard of nobody is waited for.
-        let nobody = self.peers.is_empty() && !self.config.resume.again;
-        let hopeless = (note.deterministic || nobody) && !self.may_be_retried(chunk);
-        if spent || hopeless {
-            return self.fail(chunk);
-        }
-        self.out.push_back(Output::Notice(Notice::Failed { chunk, worker, note: note.clone(), retried: true }));
-        if worker == self.config.me {
-            self.disown(chunk);
-        }
-        let Some(author) = &mut self.author else { return };
-        author.checks.remove(&slot);
-        let copies = author.copies();
-        let verdict = author.tallies.entry(chunk).or_default().judge(copies);
-        self.follow(chunk, verdict);
-    }
-
-    /// Whether somebody is there at whom this chunk has not failed.
-    fn may_be_retried(&self, chunk: u32) -> bool {
-        let Some(failure) = self.author.as_ref().and_then(|author| author.failures.get(&chunk)) else { return true };
-        let lends = |node: &NodeId| {
-            let takes_part = self.record_of(node).is_some_and(|record| record.leaving.is_none());
-            takes_part && self.peers.get(node).is_some_and(|peer| peer.alive() && peer.load.threads > 0)
-        };
-        let here = self.work.threads() > 0 && !failure.at.contains(&self.config.me);
-        here || self.peers.keys().any(|node| lends(node) && !failure.at.contains(node))
-    }
-
-    /// A chunk that failed where there is nobody else waits for somebody for a while.
-    pub(crate) fn look_after_failures(&mut self) {
-        let failed = self.author.iter().flat_map(|author| author.failures.keys());
-        let chunks: Vec<(u32, bool)> = failed.map(|chunk| (*chunk, self.may_be_retried(*chunk))).collect();
-        let (now, patience) = (self.now, self.config.tuning.lone_failure);
-        for (chunk, retried) in chunks {
-            let failure = self.author.as_mut().and_then(|author| author.failures.get_mut(&chunk));
-            let Some(failure) = failure else { continue };
-            failure.alone = failure.alone.or(Some(now)).filter(|_| !retried);
-            if failure.alone.is_some_and(|since| now >= since + patience) {
-                return self.fail(chunk);
-            }
-        }
-    }
-
-    /// It was this node that was away: nobody could be seen to come.
-    pub(crate) fn excuse_failures(&mut self, slept: Duration) {
-        let failures = self.author.iter_mut().flat_map(|author| author.failures.values_mut());
-        failures.for_each(|failure| failure.alone = failure.alone.map(|since| since + slept));
-    }
-
-    /// A chunk has failed for good, and so has the job.
-    fn fail(&mut self, chunk: u32) {
-        let failure = self.author.as_ref().and_then(|author| author.failures.get(&chunk));
-        if let Some((worker, note)) = failure.and_then(|failure| Some((*failure.at.last()?, failure.note.clone()))) {
-            self.out.push_back(Output::Notice(Notice::Failed { chunk, worker, note, retried: false }));
-        }
-        self.close(Reason::Failed);
-    }
-
     /// What this node itself made of a chunk is of no use: it is for others.
-    fn disown(&mut self, chunk: u32) {
+    pub(crate) fn disown(&mut self, chunk: u32) {
         let slots: IntervalSet = self.config.rows.slots_of(chunk).collect();
         self.report.forget(&slots);
         self.work.refuse(slots.iter());

@@ -31,6 +31,8 @@ pub struct Config {
     pub incarnation: u64,
     /// How often a failed chunk is tried again, each time by another peer.
     pub retries: u32,
+    /// At the author: how many chunks may be given up before the job has failed.
+    pub bears: u32,
     /// What is left of this node's earlier life in this job, from its disk.
     pub resume: Resume,
     /// At the author: nodes that were found lying in other jobs, and are banned in this one from its start; those beyond
@@ -50,6 +52,8 @@ pub struct Resume {
     pub term: u64,
     /// At the author: the slots of all chunks whose outputs it had agreed upon and made safe, in this job or before it.
     pub sealed: IntervalSet,
+    /// At the author: how many of these chunks were given up.
+    pub given_up: u32,
     /// At a worker: results that it still has, and that may not be sealed.
     pub results: Vec<(u32, Leaf)>,
 }

@@ -186,6 +186,7 @@ impl Member {
         if peer == self.config.author_node {
             // It may have been away, or have forgotten.
             self.report.again(self.now);
+            self.work.forgive();
         }
         if self.author.is_none() && peer == self.config.author_node {
             self.hello();

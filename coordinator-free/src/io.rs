@@ -80,7 +80,8 @@ pub enum Output {
     Run(Vec<u32>),
     /// These slots, handed to the worker before, are not wanted any more; they need not come back.
     Stop(Vec<u32>),
-    /// Author only: make this output safe, then say [`Input::Collected`].
+    /// Author only: make this output safe, then say [`Input::Collected`]. A chunk that is given up has its failure for an
+    /// output.
     Collect {
         /// The slot.
         slot: u32,
@@ -88,7 +89,7 @@ pub enum Output {
         chunk: u32,
         /// Who ran it and, if it is a blob, has it.
         worker: NodeId,
-        /// The output: `Inline` or `Blob`, never `Failed`.
+        /// The output.
         leaf: Leaf,
     },
     /// Keep this result of another's for the author, too, then say [`Input::Kept`].
@@ -122,6 +123,15 @@ pub enum Notice {
         chunk: u32,
         /// Whose output is taken.
         worker: NodeId,
+    },
+    /// This chunk has failed for good and is sealed so: the job goes on without it.
+    GivenUp {
+        /// The chunk.
+        chunk: u32,
+        /// The peer at which it failed last.
+        worker: NodeId,
+        /// What happened there.
+        note: FailureNote,
     },
     /// A chunk failed at a peer.
     Failed {

@@ -8,8 +8,8 @@
 //! for a part of what it holds (`claim`); what each holds and has run stands in its signed record, and records
 //! merge into a ledger that all members come to share ([`Ledger`]); who is alive is watched (`alive`), and the dead are
 //! inherited from (`recover`); results go to the author, who has them checked by others where the job asks for copies
-//! (`verify`, `tally`), makes their outputs safe and seals them (`author`); while it is away they are kept at two members
-//! (`deposit`).
+//! (`verify`, `tally`), makes their outputs safe and seals them (`author`), and gives up what fails everywhere (`failed`);
+//! while it is away they are kept at two members (`deposit`).
 
 #![warn(missing_docs)]
 
@@ -18,6 +18,7 @@ mod author;
 mod claim;
 mod config;
 mod deposit;
+mod failed;
 mod gossip;
 mod groups;
 mod inspect;

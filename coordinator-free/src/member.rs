@@ -70,7 +70,7 @@ impl Member {
         assert!(config.engine.len() <= bounds::ENGINE_BYTES, "the engine's tag is too long for a receipt");
         let author = config.author_key.clone().map(|key| {
             assert_eq!(key.public(), config.author.0, "the author is its key");
-            Author::new(key, config.rows)
+            Author::new(key, config.rows, config.resume.given_up)
         });
         let mut member = Member {
             now,
@@ -338,6 +338,7 @@ impl Member {
         self.config.author_node = node;
         self.know(node);
         self.report.again(self.now);
+        self.work.forgive();
         self.hello();
     }
 

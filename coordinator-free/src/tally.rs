@@ -67,6 +67,11 @@ impl Tally {
         self.voices.iter().any(|voice| voice.worker == *worker)
     }
 
+    /// Whether enough agree, and an output is being made safe.
+    pub(crate) fn is_collecting(&self) -> bool {
+        self.collecting.is_some()
+    }
+
     pub(crate) fn assign(&mut self, worker: NodeId) {
         if !self.checkers.contains(&worker) {
             self.checkers.push(worker);

@@ -201,6 +201,13 @@ impl Work {
         self.stale = true;
     }
 
+    /// What failed here may be run here again, unless its failure is still on its way: whoever was told of it has forgotten.
+    pub(crate) fn forgive(&mut self) {
+        let done = sets::union([&self.done, &sets::siblings(self.rows, &self.done)]);
+        self.failed = self.failed.intersection(&done);
+        self.stale = true;
+    }
+
     /// The slots to hand to the worker now.
     pub(crate) fn refill(&mut self, now: Duration) -> Vec<u32> {
         let window = self.window_slots();

@@ -68,6 +68,7 @@ impl Swarm {
             seed: [number; 32],
             incarnation: 1_000,
             retries: 1,
+            bears: 0,
             resume,
             distrusted: Vec::new(),
             tuning: Tuning { author_silence: Duration::from_secs(3_600), ..Tuning::default() },

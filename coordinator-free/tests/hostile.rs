@@ -40,6 +40,7 @@ fn member(number: u8) -> Member {
         seed: [number; 32],
         incarnation: 1_000,
         retries: 1,
+        bears: 0,
         resume: Resume::default(),
         distrusted: Vec::new(),
         tuning: Tuning::default(),

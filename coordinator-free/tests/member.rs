@@ -45,6 +45,7 @@ fn config(number: u8, threads: u16, rows: Rows) -> Config {
         seed: [number; 32],
         incarnation: 1_000,
         retries: 1,
+        bears: 0,
         resume: Resume::default(),
         distrusted: Vec::new(),
         tuning: Tuning::default(),
@@ -119,6 +120,38 @@ fn a_grant_is_kept_aside_until_taken() {
     assert_eq!(author.view().members[0].held, 100, "that was another asking");
     say(&mut author, MS, 1, Message::Taken { ask: 5 });
     assert_eq!(author.view().members[0].held, 0);
+}
+
+#[test]
+fn a_chunk_that_failed_for_good_is_given_up_if_the_job_bears_it() {
+    let note = FailureNote { deterministic: true, message: "no".into() };
+    let failed = |_| Leaf::Failed(note.clone());
+    let mut author = Member::new(Config { bears: 1, ..config(0, 0, ROWS) }, Duration::ZERO);
+    say(&mut author, MS, 1, split(5));
+    say(&mut author, MS, 1, Message::Taken { ask: 5 });
+    let outputs = say(&mut author, MS * 2, 1, results(1, &set(&[(3, 4)]), failed));
+    let written_off = outputs
+        .iter()
+        .any(|output| matches!(output, Output::Collect { chunk: 3, leaf: Leaf::Failed(said), .. } if *said == note));
+    assert!(written_off && author.sealed().is_empty(), "it is not safe yet: {outputs:?}");
+    // Whoever says something else now comes too late.
+    say(&mut author, MS * 3, 2, results(2, &set(&[(3, 4)]), right));
+    let mut collected = |slot, worker| {
+        author.handle(MS * 4, Input::Collected { slot, worker, safe: true });
+        drain(&mut author)
+    };
+    assert!(!collected(3, node(2)).iter().any(|output| matches!(output, Output::Notice(_))));
+    let outputs = collected(3, node(1));
+    let told = Notice::GivenUp { chunk: 3, worker: node(1), note: note.clone() };
+    assert!(outputs.iter().any(|output| matches!(output, Output::Notice(notice) if *notice == told)), "{outputs:?}");
+    assert_eq!(*author.sealed(), set(&[(3, 4)]));
+    let outputs = say(&mut author, MS * 5, 1, results(1, &set(&[(4, 5)]), failed));
+    assert!(matches!(outputs.last(), Some(Output::Ended { reason: Reason::Failed, .. })), "one more is too many");
+
+    let resume = Resume { sealed: set(&[(3, 4)]), given_up: 1, ..Resume::default() };
+    let mut again = Member::new(Config { bears: 1, resume, ..config(0, 0, ROWS) }, Duration::ZERO);
+    let outputs = say(&mut again, MS, 1, results(1, &set(&[(4, 5)]), failed));
+    assert!(matches!(outputs.last(), Some(Output::Ended { reason: Reason::Failed, .. })), "it had borne one before");
 }
 
 #[test]

@@ -11,6 +11,7 @@
 pub mod bounds;
 pub mod chunk;
 pub mod fill;
+pub mod halt;
 pub mod id;
 pub mod interval;
 pub mod manifest;
@@ -21,6 +22,7 @@ pub mod split;
 pub mod wire;
 
 pub use chunk::{ChunkInput, Page, Rows};
+pub use halt::{Halt, HaltError};
 pub use id::{AuthorId, BlobId, BlobRef, JobId, NodeId};
 pub use interval::IntervalSet;
 pub use manifest::{Limits, Manifest, ManifestError, Mount};

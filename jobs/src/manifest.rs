@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::{self, Text};
 use crate::chunk::Rows;
+use crate::halt::Halt;
 use crate::id::{AuthorId, BlobRef, JobId};
 use crate::role::Role;
 use crate::sign::{Signable, Signed};
@@ -85,6 +86,8 @@ pub struct Manifest {
     pub copies: u8,
     /// For the author: how often a chunk that failed is tried again.
     pub retries: u32,
+    /// For the author: what becomes of the job when chunks have failed for good.
+    pub halt: Halt,
     /// For the author: whether the program folds the outputs.
     pub folds: bool,
     /// How long the job's peers keep it while its author is away, seconds, at most [`bounds::KEEP_SECONDS`].

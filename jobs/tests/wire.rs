@@ -12,7 +12,7 @@ use essaim_jobs::bounds::{self, Text};
 use essaim_jobs::manifest::VERSION;
 use essaim_jobs::wire::decode_canonical;
 use essaim_jobs::{
-    AuthorId, BlobId, BlobRef, ChunkInput, FailureNote, IntervalSet, JobId, Keypair, Leaf, Limits, Manifest,
+    AuthorId, BlobId, BlobRef, ChunkInput, FailureNote, Halt, IntervalSet, JobId, Keypair, Leaf, Limits, Manifest,
     ManifestError, Mount, Page, Receipt, Results, Role, Rows, Signed, WireError, decode, encode,
 };
 use proptest::prelude::*;
@@ -91,7 +91,7 @@ prop_compose! {
             version: VERSION, name, program, role: if strict { Role::Combine } else { Role::Map }, argv, values: copies - 1, env,
             data: (0_u8..).zip(data).map(|(number, blob)| Mount { name: format!("data/{number}").try_into().unwrap(), blob }).collect(),
             chunks, first_chunk: retries, pages: vec![page; (chunks as usize).div_ceil(bounds::PAGE_CHUNKS)],
-            limits: Limits { millis, fuel, ..Limits::default() }, strict, copies, retries, folds, keep_seconds,
+            limits: Limits { millis, fuel, ..Limits::default() }, strict, copies, retries, halt: [Halt::Now(retries), Halt::Soon(retries), Halt::Never][retries as usize % 3], folds, keep_seconds,
             author: AuthorId(key().public()), created_ms: nonce / 2, nonce,
         }
     }
@@ -251,6 +251,7 @@ fn a_manifest_out_of_bounds_says_which_field() {
         strict: false,
         copies: 1,
         retries: 0,
+        halt: Halt::default(),
         folds: false,
         keep_seconds: 0,
         author: AuthorId(key().public()),

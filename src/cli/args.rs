@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use essaim_jobs::{bounds, split};
+use essaim_jobs::{Halt, HaltError, bounds, split};
 use libp2p::Multiaddr;
 
 use super::config::Config;
@@ -98,11 +98,7 @@ pub enum Command {
     /// Go on with a job after Ctrl-C, a crash or a full disk: what is here is not run again
     Attach(Attach),
     /// Print the outputs of a job that are here, asking nobody
-    Results {
-        /// Its name, as `essaim jobs` lists it, or the beginning of it
-        #[arg(value_name = "JOB")]
-        job: String,
-    },
+    Results(Results),
     /// End a job for everyone, and remove what is kept of it
     Cancel(Cancel),
     /// List the peers that lend their cores
@@ -163,6 +159,31 @@ impl Join {
     }
 }
 
+/// What becomes of the outputs.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Out {
+    /// Print each output as soon as it is there: whole, but in no order
+    #[arg(long)]
+    pub unordered: bool,
+    /// Write the output to a file, which has this name only when all is there [default: standard output]
+    #[arg(long = "out", short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Write a file a chunk into a folder instead, unfolded: `000007-VALUE`, and `000007-VALUE.err` if it failed
+    ///
+    /// The name begins with the chunk's number, so that names sort as the chunks do, and goes on with its value or range, or
+    /// with `--per-file` the name of its file. Each is there only when it is whole. What stands there already is not written
+    /// again.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["unordered", "out"])]
+    pub results: Option<PathBuf>,
+    /// Write a line a chunk as it comes back: Seq, Host, Starttime, JobRuntime, Send, Receive, Exitval, Signal, Command
+    ///
+    /// These are GNU parallel's columns. Seq is the chunk's number, from 0 on; Host is the peer; JobRuntime is time on the
+    /// processor, the mean of those that came back together; Starttime is that much before it was back; both are `-` where
+    /// they are not known. Exitval is 1 for all that failed. `attach` and `run --resume` go on with a log that is there.
+    #[arg(long, value_name = "FILE")]
+    pub joblog: Option<PathBuf>,
+}
+
 /// When cores are lent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum WhenArg {
@@ -199,6 +220,18 @@ pub struct Attach {
     /// What contains the program here, beside WebAssembly
     #[arg(long, value_name = "KIND", default_value = "process")]
     pub sandbox: Kind,
+    #[command(flatten)]
+    pub out: Out,
+}
+
+/// Print the outputs of a job that are here, asking nobody.
+#[derive(Debug, Args)]
+pub struct Results {
+    /// Its name, as `essaim jobs` lists it, or the beginning of it
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    #[command(flatten)]
+    pub out: Out,
 }
 
 /// End a job for everyone, and remove what is kept of it.
@@ -328,6 +361,13 @@ pub struct Run {
     /// How often a chunk that failed is tried again, at another peer
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(0..=100))]
     pub retries: u32,
+    /// What becomes of the job when chunks have failed for good: `now,fail=N`, `soon,fail=N` or `never`
+    ///
+    /// With `now` it ends with the N-th; with `soon`, too, but all that has come back by then is printed; with `never` it
+    /// goes on with all others, and is folded without those that failed, if it is folded. What failed is listed at the end,
+    /// and the exit status is 1.
+    #[arg(long, value_name = "WHEN", default_value = "now,fail=1", value_parser = halt)]
+    pub halt: Halt,
     /// Give the program a file to read, by its own name or another; may be repeated
     #[arg(long, value_name = "[NAME=]FILE", value_parser = data::named)]
     pub data: Vec<data::Named>,
@@ -337,11 +377,22 @@ pub struct Run {
     /// Set an environment variable for the program; may be repeated
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
     pub env: Vec<(String, String)>,
+    #[command(flatten)]
+    pub out: Out,
+    /// Have the program fold its outputs, which it does where it can: fail where it cannot
+    #[arg(long, conflicts_with_all = ["no_reduce", "unordered", "results"])]
+    pub reduce: bool,
     /// Print the chunks' outputs as they are, even if the program can fold them
     #[arg(long)]
     pub no_reduce: bool,
-    /// Leave the job to its peers at once, and print its name: `essaim attach` gets the output, from any machine
+    /// Go on with the unfinished job of the same program and input, if one stands in `essaim jobs`
+    ///
+    /// The same are program, arguments, environment, data, limits (but for time), input, how it is cut, and --copies. Where
+    /// there is none it is run anew, and takes what finished jobs had (see --no-cache).
     #[arg(long)]
+    pub resume: bool,
+    /// Leave the job to its peers at once, and print its name: `essaim attach` gets the output, from any machine
+    #[arg(long, conflicts_with_all = ["unordered", "out", "results", "joblog"])]
     pub detach: bool,
     /// How long its peers keep it while nobody is attached
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = keep)]
@@ -471,6 +522,10 @@ fn upload(text: &str) -> Result<u64, String> {
         0 => Err(hinted(&"with nothing given on, nobody can work for you", "a slow line still gives 100KiB")),
         size => Ok(size),
     }
+}
+
+fn halt(text: &str) -> Result<Halt, String> {
+    text.parse().map_err(|error: HaltError| hinted(&error, error.hint()))
 }
 
 fn keep(text: &str) -> Result<Duration, String> {

@@ -15,7 +15,7 @@ use super::explain;
 use super::fail::Fail;
 use super::jobs;
 use super::legs::{Coming, Happened, Legs, Outcome};
-use super::present::{Unwritten, present};
+use super::present::{Destination, Unwritten, present};
 use super::progress::Show;
 use super::say::{count, say};
 use crate::control::{Asked, Wish, Wishes};
@@ -30,6 +30,8 @@ const PEERS_WITHIN: Duration = Duration::from_secs(30);
 /// A job that is followed.
 pub struct Followed {
     pub job: Job,
+    /// What becomes of its outputs.
+    pub to: Destination,
     /// The program, if it folds the outputs.
     pub fold: Option<Program>,
     /// Whether this machine works too.
@@ -46,7 +48,7 @@ pub struct Followed {
 /// # Errors
 /// Why the job did not come to its end, or its output not out.
 pub async fn to_the_end(global: &Global, peer: Peer, mut wishes: Wishes, followed: Followed) -> Result<(), Fail> {
-    let Followed { job, fold, lends, began, coming } = followed;
+    let Followed { job, to, fold, lends, began, coming } = followed;
     let opened = Instant::now();
     let fold = fold.map(|program| Fold { program, spec: job.spec() });
     let stop = StopFlag::default();
@@ -55,7 +57,7 @@ pub async fn to_the_end(global: &Global, peer: Peer, mut wishes: Wishes, followe
     let stopping = stop.clone();
     std::thread::spawn(move || {
         // Whoever waits for it may have given up.
-        let _ = written.send(present(queue, fold, &stopping));
+        let _ = written.send(present(queue, to, fold, &stopping));
     });
     let outcome = follow(global, &peer, &mut wishes, &mut legs, Show::new(global, lends), writing, &stop).await;
     let job_took = opened.elapsed();
@@ -65,10 +67,14 @@ pub async fn to_the_end(global: &Global, peer: Peer, mut wishes: Wishes, followe
     let end = legs.end();
     let forgotten = legs.give_all_back(&peer, matches!(outcome, Err(Halt::Left(_))));
     peer.shutdown().await;
+    let failures = legs.failures().words();
+    if let (Err(Halt::Over(_)), Some(failures)) = (&outcome, &failures) {
+        say(global, format!("essaim: {failures}"), "failures", json!({ "message": failures.to_string() }));
+    }
     let story = outcome.map_err(Halt::into_fail)?;
     forgotten.map_err(|e| Fail::of(&e, e.hint()))?;
     say(global, story.summary(&end, me, began.elapsed()), "done", story.fields(&end, me, began.elapsed(), job_took));
-    Ok(())
+    failures.map_or(Ok(()), Err)
 }
 
 /// Why a job is not followed any further.
@@ -356,6 +362,11 @@ fn hear(show: &Show<'_>, first_chunk: u32, notice: Notice, story: &mut Story, fa
                 *failed = Some(Fail::new(message, hint));
             }
         }
+        Notice::GivenUp { chunk, worker, note } => {
+            // In words they are listed at the end.
+            let fields = json!({ "chunk": first_chunk + chunk, "peer": worker.to_string(), "message": note.message });
+            show.tell("given-up", fields);
+        }
         Notice::Disagreement { chunk, workers } => {
             let chunk = first_chunk + chunk;
             let message = format!("no two of the peers {} agree on the output of chunk {chunk}", names(&workers));
@@ -391,7 +402,8 @@ fn names(peers: &[NodeId]) -> String {
 
 /// Chunks that nobody ran for this job: an earlier one had.
 fn before(end: &End) -> u32 {
-    end.progress.sealed - end.progress.by.values().sum::<u32>().min(end.progress.sealed)
+    let run = end.progress.by.values().sum::<u32>() + end.progress.given_up;
+    end.progress.sealed.saturating_sub(run)
 }
 
 /// Why a job ended that did not get to its end, when no chunk says so.
@@ -451,6 +463,7 @@ impl Story {
             "job_seconds": job_took.as_secs_f64(),
             "by": by,
             "reused": before(end),
+            "failed": end.progress.given_up,
             "me": me.to_string(),
             "lost": lost,
             "retried": self.retried,

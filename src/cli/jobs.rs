@@ -9,11 +9,12 @@ use essaim_jobs::{JobId, Manifest};
 use essaim_worker::{Engine, EngineConfig, Mode, Program, StopFlag};
 use serde_json::{Value, json};
 
-use super::args::{Attach, Cancel, Global};
+use super::args::{Attach, Cancel, Global, Out, Results};
 use super::fail::Fail;
+use super::failures::Failures;
 use super::follow::{self, Followed};
 use super::peers::say_distrusted;
-use super::present::{Unwritten, present};
+use super::present::{Destination, Unwritten, folded_in_order, present};
 use super::say::{count, say};
 use super::{join, owner};
 use crate::control::{self, Wish};
@@ -92,6 +93,7 @@ pub async fn list(global: &Global) -> Result<(), Fail> {
 pub async fn attach(global: &Global, attach: &Attach) -> Result<(), Fail> {
     let began = Instant::now();
     let cpus = attach.cpus.unwrap_or_else(all_cpus);
+    let to = Destination::open(&attach.out, true)?;
     let start = |home| join::start(global, home, attach.sandbox, Terms::always(cpus, half_memory()));
     let (peer, wishes, saved) = match find(global, &attach.job).await {
         Ok((home, saved)) => {
@@ -111,7 +113,7 @@ pub async fn attach(global: &Global, attach: &Attach) -> Result<(), Fail> {
         }
         Err(missing) => return Err(missing.into()),
     };
-    let fold = tokio::task::block_in_place(|| folding(&saved))?;
+    let fold = tokio::task::block_in_place(|| folding(&saved, &attach.out))?;
     let job = peer.attach(saved).await.map_err(|e| Fail::of(&e, e.hint()))?;
     let manifest = &job.manifest;
     let here = u64::from(job.progress.borrow().sealed);
@@ -119,7 +121,7 @@ pub async fn attach(global: &Global, attach: &Attach) -> Result<(), Fail> {
         format!("essaim: {}: {here} of {} here", manifest.name.as_str(), count(manifest.chunks.into(), "chunk"));
     say(global, words, "attached", describe(job.id, manifest, here as u32));
     say_distrusted(global, &job);
-    let followed = Followed { job, fold, lends: cpus > 0, began, coming: None };
+    let followed = Followed { job, to, fold, lends: cpus > 0, began, coming: None };
     follow::to_the_end(global, peer, wishes, followed).await
 }
 
@@ -127,11 +129,11 @@ pub async fn attach(global: &Global, attach: &Attach) -> Result<(), Fail> {
 ///
 /// # Errors
 /// They are not all here: those before the first that is missing have been printed then.
-pub async fn results(global: &Global, job: &str) -> Result<(), Fail> {
-    let (_home, saved) = find(global, job).await?;
+pub async fn results(global: &Global, results: &Results) -> Result<(), Fail> {
+    let (_home, saved) = find(global, &results.job).await?;
     let id = saved.id();
     tokio::task::block_in_place(|| {
-        let program = folding(&saved)?;
+        let program = folding(&saved, &results.out)?;
         let (row, inputs, outputs) = saved.open().map_err(|e| Fail::of(&e, e.hint()))?;
         let chunks = row.manifest.body.chunks;
         let here = outputs.sealed().len();
@@ -147,9 +149,15 @@ pub async fn results(global: &Global, job: &str) -> Result<(), Fail> {
             Ok(Fold { program, spec: spec(&row.manifest.body, data) })
         });
         outputs.close();
-        let leg = Leg { outputs: Arc::new(outputs), chunks };
-        match present(std::iter::once(leg), fold.transpose()?, &StopFlag::default()) {
-            Ok(()) => Ok(()),
+        let (inputs, outputs) = (Arc::new(inputs), Arc::new(outputs));
+        let leg = Leg { manifest: Arc::new(row.manifest.body), inputs, outputs };
+        let to = Destination::open(&results.out, true)?;
+        match present(std::iter::once(leg.clone()), to, fold.transpose()?, &StopFlag::default()) {
+            Ok(()) => {
+                let mut failures = Failures::default();
+                failures.add(&leg);
+                failures.words().map_or(Ok(()), Err)
+            }
             Err(Unwritten::Ended) => Err(missing()),
             Err(Unwritten::Closed) => Err(Fail::new("", "").with_status(141)),
             Err(Unwritten::Full(message)) => Err(Fail::new(message, "make room, or write elsewhere")),
@@ -242,10 +250,14 @@ async fn heard(job: &mut Job, me: essaim_jobs::NodeId) -> usize {
     workers(job)
 }
 
-/// The program of a job that folds its outputs, compiled; blocks.
-fn folding(saved: &Saved) -> Result<Option<Program>, Fail> {
-    if !saved.row().manifest.body.folds {
+/// The program of a job that folds its outputs, compiled, if they are to be folded; blocks.
+fn folding(saved: &Saved, out: &Out) -> Result<Option<Program>, Fail> {
+    let manifest = &saved.row().manifest.body;
+    if !manifest.folds || out.results.is_some() {
         return Ok(None);
+    }
+    if out.unordered {
+        return Err(folded_in_order(manifest.name.as_str()));
     }
     let mode = Mode { metered: false, strict: saved.row().manifest.body.strict };
     let config = EngineConfig { threads: 1, mode, ..EngineConfig::default() };

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::mpsc as threads;
 use std::task::Poll;
 use std::time::Instant;
@@ -15,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::Fail;
+use super::failures::Failures;
 use super::input::full;
 use super::pace::{Look, Pace};
 
@@ -87,6 +87,7 @@ pub struct Legs {
     printed: watch::Receiver<u64>,
     /// Why the input was not read to its end.
     trouble: Option<Fail>,
+    failures: Failures,
     is_streamed: bool,
     is_cut_short: bool,
     is_left: bool,
@@ -128,6 +129,7 @@ impl Legs {
             to_print: Some(to_print),
             printed: printing,
             trouble: None,
+            failures: Failures::default(),
             is_cut_short: false,
             is_left: false,
             coming: None,
@@ -139,7 +141,7 @@ impl Legs {
     }
 
     fn push(&mut self, job: Job, bytes: u64) {
-        let leg = Leg { outputs: Arc::clone(&job.outputs), chunks: job.manifest.chunks };
+        let leg = Leg::of(&job);
         // There is room for all that may be open; who prints no more needs none.
         let _ = self.to_print.as_ref().map(|to_print| to_print.try_send(leg));
         self.next_chunk = job.manifest.first_chunk + job.manifest.chunks;
@@ -299,6 +301,7 @@ impl Legs {
     /// Takes note that the job at this place has ended, and what that means for the others.
     pub async fn ended(&mut self, peer: &Peer, at: usize, end: End) {
         let reason = end.reason;
+        self.failures.add(&Leg::of(&self.open[at].job));
         self.open[at].end = Some(end);
         match reason {
             Some(Reason::Done) => {}
@@ -358,6 +361,11 @@ impl Legs {
     /// Why the input was not read to its end, if it could not be.
     pub fn take_trouble(&mut self) -> Option<Fail> {
         self.trouble.take()
+    }
+
+    /// What has failed for good, of those that have ended.
+    pub fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     /// Whether standard input is being read, or was not read to its end.

@@ -6,6 +6,7 @@ mod data;
 mod doctor;
 mod explain;
 mod fail;
+mod failures;
 mod follow;
 mod input;
 mod jobs;
@@ -58,7 +59,7 @@ pub fn main() -> ExitCode {
             args::Command::New { path } => new::new(&global, &path),
             args::Command::Jobs => jobs::list(&global).await,
             args::Command::Attach(attach) => jobs::attach(&global, &attach).await,
-            args::Command::Results { job } => jobs::results(&global, &job).await,
+            args::Command::Results(results) => jobs::results(&global, &results).await,
             args::Command::Cancel(cancel) => jobs::cancel(&global, &cancel).await,
             args::Command::Peers(peers) => peers::peers(&global, &peers).await,
             args::Command::Explain(what) => explain::explain(&global, &what).await,

@@ -129,6 +129,13 @@ impl<'a> Show<'a> {
         self.bar.suspend(|| say(self.global, words, name, fields));
     }
 
+    /// Says something to a program only.
+    pub fn tell(&self, name: &str, fields: serde_json::Value) {
+        if self.global.json {
+            say(self.global, "", name, fields);
+        }
+    }
+
     /// Takes the bar away.
     pub fn finish(&self) {
         self.bar.finish_and_clear();

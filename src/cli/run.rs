@@ -16,12 +16,13 @@ use super::follow::{self, Followed};
 use super::input::{Cut, Threads, Trial, Way};
 use super::legs::Coming;
 use super::peers::say_distrusted;
+use super::present::{Destination, folded_in_order};
 use super::program::Checked;
 use super::say::{count, say};
 use super::stream::Reader;
 use super::{data, input, join, program, python};
 use crate::machine::{all_cpus, half_memory};
-use crate::peer::{Peer, Submission, Terms};
+use crate::peer::{Job, Peer, Submission, Terms};
 use crate::store::{Draft, Home};
 
 /// Runs the program over the swarm.
@@ -40,6 +41,7 @@ pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
         let plan = tokio::task::block_in_place(|| Plan::of(global, &run, way, of, &home, &|| cpus.into()))?;
         return plan.show(global, &run);
     }
+    let mut to = Destination::open(&run.out, run.resume)?;
     let wishes = join::listen(home.dir())?;
     let peer = join::start(global, home, run.sandbox, Terms::always(cpus, half_memory())).await?;
     // It finds others while the program is compiled and tried.
@@ -51,7 +53,7 @@ pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
     let fold = if folds { Some(plan.program.compiled()?.clone()) } else { None };
     let Plan { program, draft, cut: Cut { how, more }, data, values, limits, .. } = plan;
     let (chunks, bytes) = (draft.chunks(), draft.bytes());
-    let (lends, leaves) = (cpus > 0, run.detach);
+    let (lends, leaves, resumes) = (cpus > 0, run.detach, run.resume);
     // How a stream is cut depends on the time: what comes out is of no use to others.
     let reuse = !run.no_cache && more.is_none();
     let work = Work { name: program.name, program: program.bytes, run, data, values, limits, folds, reuse };
@@ -60,6 +62,12 @@ pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
         "job": job.id.to_string(), "name": work.name, "chunks": chunks, "bytes": bytes, "cut": how.fields(),
     });
     say(global, format!("essaim: {what}"), "submitted", fields);
+    if resumes {
+        say_resumed(global, &job);
+    }
+    if !job.again {
+        to.anew()?;
+    }
     if job.reused > 0 {
         let words = format!(
             "essaim: {} of {} were run before; their results are taken from this machine (--no-cache runs them again)",
@@ -73,7 +81,7 @@ pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
         Fail::new(format!("cannot start a thread for standard input: {error}"), "raise `ulimit -u`")
     })?;
     let coming = source.map(|source| Coming { source, work, first_bytes: bytes });
-    let followed = Followed { job, fold, lends, began, coming };
+    let followed = Followed { job, to, fold, lends, began, coming };
     if leaves {
         follow::leave(global, peer, wishes, followed).await
     } else {
@@ -111,8 +119,10 @@ impl Work {
             strict: run.strict,
             copies: run.copies,
             retries: run.retries,
+            halt: run.halt,
             folds: self.folds,
             keep: run.keep,
+            resume: run.resume,
             reuse: self.reuse,
         }
     }
@@ -185,7 +195,7 @@ impl Plan {
         let sizes = (!run.no_cache).then(|| &**home.store());
         let trial = Trial { program: &program, spec, threads, sizes, work };
         let cut = input::cut(global, run, way, &trial, home, &mut draft)?;
-        let folds = program.outline.roles.reduce && !run.no_reduce;
+        let folds = folds(run, &program)?;
         Ok(Plan { program, folds, draft, cut, data, values, limits })
     }
 
@@ -215,6 +225,33 @@ impl Plan {
         say(global, words, "dry-run", fields);
         Ok(())
     }
+}
+
+/// Whether the program is to fold its outputs.
+fn folds(run: &Run, program: &Checked) -> Result<bool, Fail> {
+    let can = program.outline.roles.reduce;
+    if run.reduce && !can {
+        let hint = "leave --reduce out to have the outputs as they are; in Rust, `essaim_guest::main!(map: .., reduce: ..)` \
+                    makes one that can";
+        return Err(Fail::new(format!("the program {} cannot fold its outputs", program.name), hint).with_status(2));
+    }
+    let folds = can && !run.no_reduce && run.out.results.is_none();
+    if folds && run.out.unordered {
+        return Err(folded_in_order(&program.name));
+    }
+    Ok(folds)
+}
+
+/// Says whether the run goes on with a job that stood on the disk.
+fn say_resumed(global: &Global, job: &Job) {
+    let (id, here) = (job.id.short(), job.progress.borrow().sealed);
+    let chunks = count(job.manifest.chunks.into(), "chunk");
+    let words = if job.again {
+        format!("essaim: goes on with job {id}: {here} of {chunks} here")
+    } else {
+        format!("essaim: no job of this kind stands in this home: job {id} is a new one")
+    };
+    say(global, words, "resumed", json!({ "job": job.id.to_string(), "again": job.again, "sealed": here }));
 }
 
 /// A size for people.

@@ -4,11 +4,12 @@ use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use essaim_jobs::Role;
+use essaim_jobs::{Manifest, Role};
 use essaim_worker::{ChunkSpec, Failure, JobSpec, Program, StopFlag};
 
+use super::Job;
 use crate::blob::{Blob, PIECE};
-use crate::store::Outputs;
+use crate::store::{Inputs, Outputs};
 
 /// A program that folds its outputs, and what it is run with.
 #[derive(Debug)]
@@ -22,14 +23,33 @@ pub struct Fold {
 /// The outputs of one job, as they are sealed. A run may be several jobs, one after the other.
 #[derive(Clone, Debug)]
 pub struct Leg {
-    /// The outputs.
+    /// The job.
+    pub manifest: Arc<Manifest>,
+    /// What its chunks are given.
+    pub inputs: Arc<Inputs>,
+    /// What came out of them.
     pub outputs: Arc<Outputs>,
-    /// How many they are to be.
-    pub chunks: u32,
+}
+
+impl Leg {
+    /// That of a job of one's own.
+    #[must_use]
+    pub fn of(job: &Job) -> Leg {
+        let (manifest, inputs, outputs) =
+            (Arc::clone(&job.manifest), Arc::clone(&job.inputs), Arc::clone(&job.outputs));
+        Leg { manifest, inputs, outputs }
+    }
+
+    /// The number by which people know `chunk`.
+    #[must_use]
+    pub fn number(&self, chunk: u32) -> u32 {
+        self.manifest.first_chunk + chunk
+    }
 }
 
 impl Fold {
-    /// Folds the outputs of all legs, in order as they come, and writes what the program prints. Blocks. Stopping it takes
+    /// Folds the outputs of all legs, in order as they come, but for those of chunks that were given up, and writes what
+    /// the program prints. Blocks. Stopping it takes
     /// `stop` and, where it waits for an output, that these are closed; `stop` is set as well when one will never come.
     ///
     /// # Errors
@@ -65,18 +85,19 @@ impl<L: Iterator<Item = Leg>> Iterator for Frames<L> {
             self.body = Some((output, at + piece.len() as u64));
             return Some(piece);
         }
-        let (leg, chunk) = loop {
-            match self.leg.take_if(|(leg, next)| *next < leg.chunks) {
-                Some(next) => break next,
-                None => {
-                    // What it has on the disk may be wanted back.
-                    (self.leg, self.body) = (None, None);
-                    self.leg = Some((self.legs.next()?, 0));
-                }
+        let output = loop {
+            let Some((leg, chunk)) = self.leg.take_if(|(leg, next)| *next < leg.manifest.chunks) else {
+                // What it has on the disk may be wanted back.
+                (self.leg, self.body) = (None, None);
+                self.leg = Some((self.legs.next()?, 0));
+                continue;
+            };
+            let Some(sealed) = leg.outputs.wait(chunk) else { return self.give_up() };
+            self.leg = Some((leg, chunk + 1));
+            if !sealed.failed {
+                break sealed.bytes;
             }
         };
-        let Some(output) = leg.outputs.wait(chunk) else { return self.give_up() };
-        self.leg = Some((leg, chunk + 1));
         let header = Bytes::copy_from_slice(&(output.len() as u32).to_le_bytes());
         self.body = Some((output, 0));
         Some(header)

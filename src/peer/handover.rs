@@ -15,7 +15,7 @@ use super::source::{Source, rank};
 use super::wire::{BUNDLED, Bundle, Collected, Direct, KEPT};
 use crate::blob::Blob;
 use crate::net;
-use crate::store::{Blobs, Inputs, Output, Outputs, Partial};
+use crate::store::{Blobs, Inputs, Output, Outputs, Partial, Sealed};
 
 /// Peers that are given each blob, where there are as many. When three of ten vanish together, one blob in 120 would be
 /// lost with three copies, with four none is.
@@ -64,7 +64,8 @@ impl Handover {
     /// # Errors
     /// The inputs or the outputs cannot be read, in words.
     pub async fn run(mut self) -> Result<Handed, String> {
-        let sealed = self.outputs.sealed();
+        // What had failed is tried again where the author comes back without its disk.
+        let sealed = self.outputs.sealed().difference(&self.outputs.given_up());
         let (manifest, inputs, left) = (Arc::clone(&self.manifest), Arc::clone(&self.inputs), sealed.clone());
         let listed = tokio::task::spawn_blocking(move || needed(&manifest, &inputs, &left));
         let mut blobs = listed.await.map_err(|e| e.to_string())?.map_err(|e| format!("cannot read the inputs: {e}"))?;
@@ -177,7 +178,7 @@ fn bundle(outputs: &Outputs, sealed: &IntervalSet, store: &Blobs) -> std::io::Re
         Ok(())
     };
     for chunk in sealed.iter() {
-        let Some((output, worker)) = outputs.get(chunk) else { continue };
+        let Some(Sealed { bytes: output, worker, .. }) = outputs.get(chunk) else { continue };
         if !bundle.0.is_empty() && (size + output.len() as usize > BUNDLE_BYTES || bundle.0.len() == BUNDLED) {
             end(&mut bundle)?;
             size = 0;
@@ -235,7 +236,7 @@ pub async fn collect(source: &Source, list: BlobRef, outputs: Outputs) -> Result
         let Bundle(bundle) = decode(&bundle, MOST).map_err(|e| e.to_string())?;
         let of = |(chunk, worker, bytes)| {
             let bytes = Blob::Memory(bytes);
-            Output { slot: chunk, chunk, worker, bytes, again: false, turn: None }
+            Output { slot: chunk, chunk, worker, bytes, failed: false, cpu_micros: 0, again: false, turn: None }
         };
         let bundle: Vec<Output> = bundle.into_iter().map(of).collect();
         let outputs = Arc::clone(&outputs);

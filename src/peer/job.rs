@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use coordinator_free::message::MESSAGE_BYTES;
 use coordinator_free::{Member, Message, Notice, Resume};
-use essaim_jobs::{BlobId, BlobRef, IntervalSet, JobId, Keypair, Manifest, NodeId, Results, Rows, Signed, decode};
+use essaim_jobs::{
+    BlobId, BlobRef, IntervalSet, JobId, Keypair, Manifest, NodeId, Results, Rows, Signed, bounds, decode,
+};
 use essaim_worker::kind;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
@@ -58,6 +60,14 @@ pub struct JobState {
 }
 
 impl JobState {
+    /// Where the job is our own: these slots took so long on the processor together, microseconds.
+    pub fn note_costs(&mut self, slots: &IntervalSet, cpu_micros: u64) {
+        if let Some(author) = &mut self.author {
+            let sealed = self.member.sealed();
+            author.costs.note(self.manifest.rows(), slots, cpu_micros, |slot| !sealed.contains(slot));
+        }
+    }
+
     /// Its large blobs that are all here.
     pub fn large(&self) -> impl Iterator<Item = BlobId> {
         let authored = self.author.is_some().then_some(&*self.manifest).into_iter();
@@ -106,11 +116,14 @@ pub struct AuthorSide {
     pub outputs: Arc<Outputs>,
     /// Whose results are for later jobs, too; none where nobody's are.
     pub engines: Option<Engines>,
+    pub costs: Costs,
     pub notices: mpsc::Sender<Notice>,
     pub progress: watch::Sender<Progress>,
     pub ended: oneshot::Sender<End>,
     pub collecting: Arc<Semaphore>,
     pub sealed: u32,
+    /// Among these, those that were given up.
+    pub given_up: u32,
     pub by: BTreeMap<NodeId, u32>,
     pub distrusted: Vec<NodeId>,
     /// What it shows of those who run it.
@@ -135,11 +148,13 @@ impl AuthorSide {
             // A later life says later words.
             seq: since_1970().as_micros() as u64,
             sealed: own.outputs.sealed().len() as u32,
+            given_up: own.outputs.given_up().len() as u32,
             by: own.outputs.by(),
             distrusted: own.distrusted,
             shown: Shown::default(),
             outputs: own.outputs,
             engines: own.for_later.then(|| Engines::new(rows, strict, &essaim_worker::tag())),
+            costs: Costs::default(),
             notices: own.notices,
             progress: own.progress,
             ended: own.ended,
@@ -149,6 +164,13 @@ impl AuthorSide {
         }
     }
 
+    /// A chunk counts from now on.
+    pub fn seal(&mut self, chunk: u32) {
+        self.sealed += 1;
+        self.costs.take(chunk);
+        self.outputs.seal(chunk);
+    }
+
     /// What is left of the job's earlier life.
     pub fn resume(&self, rows: Rows) -> Resume {
         let sealed = self.outputs.sealed();
@@ -156,6 +178,7 @@ impl AuthorSide {
             again: self.again,
             term: self.term,
             sealed: sealed.iter().flat_map(|chunk| rows.slots_of(chunk)).collect(),
+            given_up: self.outputs.given_up().len() as u32,
             results: Vec::new(),
         }
     }
@@ -164,6 +187,7 @@ impl AuthorSide {
     pub fn progress(&self, member: &Member, connected: usize) -> Progress {
         Progress {
             sealed: self.sealed,
+            given_up: self.given_up,
             chunks: self.manifest.body.chunks,
             by: self.by.clone(),
             view: Some(member.view()),
@@ -202,6 +226,27 @@ impl Engines {
     /// Whether only those have run this chunk.
     pub fn are_alike(&self, chunk: u32) -> bool {
         !self.elsewhere.contains(chunk)
+    }
+}
+
+/// What chunks that are not sealed took on the processor, by the word of who sent their results last.
+#[derive(Default)]
+pub struct Costs(BTreeMap<u32, u32>);
+
+impl Costs {
+    /// These slots took so long together, microseconds; of those that `is_open` tells.
+    pub fn note(&mut self, rows: Rows, slots: &IntervalSet, cpu_micros: u64, is_open: impl Fn(u32) -> bool) {
+        // What is out of bounds is refused by the core.
+        if slots.is_empty() || slots.end() > rows.slots() || slots.len() > bounds::LEAVES as u64 {
+            return;
+        }
+        let each = u32::try_from(cpu_micros / slots.len()).unwrap_or(u32::MAX).max(1);
+        self.0.extend(slots.iter().filter(|slot| is_open(*slot)).map(|slot| (rows.chunk(slot), each)));
+    }
+
+    /// What `chunk` took; 0 where that is not known. Forgets it.
+    pub fn take(&mut self, chunk: u32) -> u32 {
+        self.0.remove(&chunk).unwrap_or(0)
     }
 }
 

@@ -45,7 +45,7 @@ use coordinator_free::message::{Close, Reason};
 use essaim_jobs::bounds::{self, TooLong};
 use essaim_jobs::manifest::VERSION;
 use essaim_jobs::{
-    AuthorId, BlobRef, JobId, Keypair, Limits, Manifest, ManifestError, Mount, NodeId, Role, Signed, encode,
+    AuthorId, BlobRef, Halt, JobId, Keypair, Limits, Manifest, ManifestError, Mount, NodeId, Role, Signed, encode,
 };
 use essaim_worker::{DataFile, EngineError, Input, JobSpec, Sandbox, Stretch};
 use libp2p::Multiaddr;
@@ -57,7 +57,7 @@ use provisions::Provisions;
 use source::{Holders, Source};
 use wire::Announcement;
 
-use crate::store::{Blobs, Cache, Draft, Home, HomeError, Kin, Outputs, Row, Saved, StoreError};
+use crate::store::{Blobs, Cache, Draft, Home, HomeError, Inputs, Kin, Outputs, Row, Saved, StoreError};
 
 /// How long a node waits to be told of a job.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
@@ -149,10 +149,15 @@ pub struct Submission {
     pub copies: u8,
     /// How often a chunk that failed is tried again.
     pub retries: u32,
+    /// What becomes of the job when chunks have failed for good.
+    pub halt: Halt,
     /// Whether the program folds its outputs.
     pub folds: bool,
     /// How long its peers keep it while its author is away.
     pub keep: Duration,
+    /// Whether to go on with a job of this home that stands on its disk and is the same: of the same chunks, inputs and
+    /// copies.
+    pub resume: bool,
     /// Whether chunks that were run before, by an earlier job of this home, are not run again, and what comes out of this
     /// one is kept for later ones.
     pub reuse: bool,
@@ -229,8 +234,12 @@ pub struct Job {
     data: Arc<[DataFile]>,
     /// How many nodes are not trusted with it, for their results were wrong before.
     pub distrusted: usize,
+    /// What it takes.
+    pub inputs: Arc<Inputs>,
     /// Its outputs, as they are sealed.
     pub outputs: Arc<Outputs>,
+    /// Whether it stood on the disk before.
+    pub again: bool,
     /// How many of them earlier jobs had given when it was submitted.
     pub reused: u32,
     /// What the person should hear of, [`Notice::Sealed`] excepted; the newest are dropped when nobody listens.
@@ -254,6 +263,8 @@ impl Job {
 pub struct Progress {
     /// Chunks sealed.
     pub sealed: u32,
+    /// Among them, those that were given up.
+    pub given_up: u32,
     /// Chunks in all.
     pub chunks: u32,
     /// Who ran them, but for those that earlier jobs had given.
@@ -446,6 +457,7 @@ impl Peer {
             strict: work.strict,
             copies: work.copies,
             retries: work.retries,
+            halt: work.halt,
             folds: work.folds,
             keep_seconds: work.keep.as_secs().try_into().unwrap_or(u32::MAX),
             author: AuthorId(author.public()),
@@ -457,6 +469,9 @@ impl Peer {
         if bytes > bounds::MANIFEST_BYTES {
             return Err(SubmitError::TooLarge(bytes));
         }
+        if let Some(saved) = self.standing(&manifest)?.filter(|_| work.resume) {
+            return self.attach(saved).await;
+        }
         let kin = work.reuse.then(|| kin(&manifest));
         let saved = draft.save(&self.home, Row::new(Signed::sign(manifest, &author)), &program, kin)?;
         let looking = tokio::task::spawn_blocking(move || (saved.reuse(), saved));
@@ -466,6 +481,17 @@ impl Peer {
             0
         });
         self.open(saved, author, false).await.map(|job| Job { reused, ..job })
+    }
+
+    /// The latest job of this home that stands on its disk, and does the same.
+    fn standing(&self, manifest: &Manifest) -> Result<Option<Saved>, StoreError> {
+        let is_same = |saved: &Saved| {
+            let (row, other) = (saved.row(), &saved.row().manifest.body);
+            let same_work = kin(other) == kin(manifest) && other.pages == manifest.pages;
+            !row.remote && same_work && other.copies == manifest.copies && other.author == manifest.author
+        };
+        let same = Saved::all(&self.home)?.into_iter().filter(is_same);
+        Ok(same.max_by_key(|saved| saved.row().manifest.body.created_ms))
     }
 
     /// Goes on with a job that stands on the disk of this node's home: what was sealed is not run again.
@@ -514,7 +540,7 @@ impl Peer {
             term: row.term,
             again,
             provisions: Provisions { program: Input::File(program), data: Arc::clone(&data), held },
-            inputs,
+            inputs: Arc::clone(&inputs),
             outputs: Arc::clone(&outputs),
             for_later,
             notices,
@@ -523,7 +549,19 @@ impl Peer {
         };
         self.commands.send(hive::Command::Open(Box::new(own))).await.map_err(|_| SubmitError::Gone)?;
         let (reused, distrusted) = (0, how_many);
-        Ok(Job { id, manifest, data, distrusted, outputs, reused, notices: heard, progress: watching, ended: ending })
+        Ok(Job {
+            id,
+            manifest,
+            data,
+            distrusted,
+            inputs,
+            outputs,
+            again,
+            reused,
+            notices: heard,
+            progress: watching,
+            ended: ending,
+        })
     }
 
     /// Leaves a job of one's own: it stands on the disk, and may be attached again. Before, what it takes and what has

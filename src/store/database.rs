@@ -29,6 +29,8 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const JOBS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("jobs");
 /// Outputs that are safe: job and number of the batch, encoded [`Batch`].
 const OUTPUTS: TableDefinition<([u8; 32], u32), &[u8]> = TableDefinition::new("outputs");
+/// Failures among the outputs of a batch: the same key, encoded places. Few batches have any.
+const FAILURES: TableDefinition<([u8; 32], u32), &[u8]> = TableDefinition::new("failures");
 /// What vouches for a batch of a job whose outputs others may take: the same key, encoded [`Sum`].
 const SUMS: TableDefinition<([u8; 32], u32), &[u8]> = TableDefinition::new("sums");
 /// Jobs whose outputs others may take: job, its [`Kin`]; also of past ones.
@@ -108,7 +110,7 @@ impl StoreError {
 }
 
 /// Outputs that have become safe together: they stand one after the other in the job's file of outputs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     /// Where the first one begins.
     pub offset: u64,
@@ -116,6 +118,9 @@ pub struct Batch {
     pub outputs: Vec<(u32, u32, u32)>,
     /// Who ran them.
     pub workers: Vec<NodeId>,
+    /// Which of `outputs` are failures of chunks that were given up, by their places, rising: in a table of their own.
+    #[serde(skip)]
+    pub failed: Vec<u32>,
 }
 
 /// What a home has seen of a node that has run chunks for its jobs which others ran, too.
@@ -165,7 +170,7 @@ impl Store {
             Err(redb::TableError::TableDoesNotExist(_)) => None,
             Err(error) => return Err(error.into()),
         };
-        let has_all = store.db.begin_read()?.list_tables()?.any(|table| table.name() == PAST.name());
+        let has_all = store.db.begin_read()?.list_tables()?.any(|table| table.name() == FAILURES.name());
         match found {
             // Tables of a home that is older than they are come with its first use.
             Some(VERSION) if has_all => {}
@@ -173,6 +178,7 @@ impl Store {
                 change.open_table(META)?.insert("version", VERSION)?;
                 change.open_table(JOBS)?;
                 change.open_table(OUTPUTS)?;
+                change.open_table(FAILURES)?;
                 change.open_table(SUMS)?;
                 change.open_table(KINS)?;
                 change.open_table(PAST)?;
@@ -356,6 +362,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.change(|change| {
             change.open_table(OUTPUTS)?.insert((job.0, number), encode(batch).as_slice())?;
+            if !batch.failed.is_empty() {
+                change.open_table(FAILURES)?.insert((job.0, number), encode(&batch.failed).as_slice())?;
+            }
             if let Some(sum) = sum {
                 change.open_table(SUMS)?.insert((job.0, number), encode(sum).as_slice())?;
             }
@@ -366,12 +375,14 @@ impl Store {
     /// All outputs of `job` that are safe, in the order in which they became so.
     pub(super) fn outputs(&self, job: JobId, mut each: impl FnMut(Batch, Option<Sum>)) -> Result<u32, StoreError> {
         let read = self.db.begin_read()?;
-        let (outputs, sums) = (read.open_table(OUTPUTS)?, read.open_table(SUMS)?);
+        let (outputs, sums, failures) = (read.open_table(OUTPUTS)?, read.open_table(SUMS)?, read.open_table(FAILURES)?);
         let mut next = 0;
         for entry in outputs.range((job.0, 0)..=(job.0, u32::MAX))? {
             let (key, batch) = entry?;
             let sum = sums.get(key.value())?.map(|sum| decode(sum.value(), ROW_BYTES)).transpose()?;
-            each(decode(batch.value(), ROW_BYTES)?, sum);
+            let failed = failures.get(key.value())?.map(|failed| decode(failed.value(), ROW_BYTES)).transpose()?;
+            let batch: Batch = decode(batch.value(), ROW_BYTES)?;
+            each(Batch { failed: failed.unwrap_or_default(), ..batch }, sum);
             next = key.value().1 + 1;
         }
         Ok(next)
@@ -408,6 +419,7 @@ fn remove_outputs(change: &WriteTransaction, job: JobId) -> Result<(), StoreErro
     change.open_table(KINS)?.remove(job.0)?;
     let all = (job.0, 0)..=(job.0, u32::MAX);
     change.open_table(OUTPUTS)?.retain_in(all.clone(), |_, _| false)?;
+    change.open_table(FAILURES)?.retain_in(all.clone(), |_, _| false)?;
     change.open_table(SUMS)?.retain_in(all, |_, _| false)?;
     Ok(())
 }

@@ -28,6 +28,8 @@ pub struct Draft {
     places: Vec<Place>,
     files: Files,
     scratches: u32,
+    /// What the chunks are called, each ended by a zero.
+    names: Vec<u8>,
     chunks: u64,
     bytes: u64,
 }
@@ -47,6 +49,7 @@ impl Draft {
             page_refs: Vec::new(),
             places: Vec::new(),
             scratches: 0,
+            names: Vec::new(),
             chunks: 0,
             bytes: 0,
         })
@@ -87,6 +90,11 @@ impl Draft {
     /// `blob`, which is data for all chunks, is all that stands in `file`.
     pub fn data(&mut self, blob: BlobRef, file: FileNumber) {
         self.places.push(Place { blob, file, offset: 0 });
+    }
+
+    /// The next chunk is called so. Where one has a name, all have.
+    pub fn name(&mut self, name: &str) {
+        self.names.extend(name.bytes().filter(|byte| *byte != 0).chain([0]));
     }
 
     /// One chunk more, whose input is `content`; it stands at `offset` of `file`. A short one is copied.
@@ -158,6 +166,9 @@ impl Draft {
         fs::write(self.dir.path().join(inputs::PROGRAM), program)?;
         self.places.sort_unstable_by_key(|place| place.blob.id);
         inputs::write_places(&self.dir.path().join(inputs::PLACES), &self.places)?;
+        if !self.names.is_empty() {
+            fs::write(self.dir.path().join(inputs::NAMES), &self.names)?;
+        }
         self.pages.flush()?;
         for entry in fs::read_dir(self.dir.path())? {
             File::open(entry?.path())?.sync_all()?;

@@ -2,7 +2,7 @@
 //! is held in memory: where the inputs stand is in a sorted file, and they are read where they stand.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,8 @@ use crate::blob::Blob;
 pub(super) const PROGRAM: &str = "program";
 pub(super) const PAGES: &str = "pages";
 pub(super) const PLACES: &str = "places";
+/// Names of chunks, each ended by a zero; only where chunks are files.
+pub(super) const NAMES: &str = "names";
 
 /// Files that are open at the same time.
 const OPEN: usize = 128;
@@ -117,6 +119,7 @@ pub struct Inputs {
     places: File,
     count: u64,
     files: Mutex<Files>,
+    names: PathBuf,
 }
 
 impl Inputs {
@@ -139,6 +142,7 @@ impl Inputs {
             table,
             count: places.metadata()?.len() / PLACE as u64,
             places,
+            names: dir.join(NAMES),
             files: Mutex::new(files),
         })
     }
@@ -156,6 +160,16 @@ impl Inputs {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let file = files.get(place.file).ok()?;
         Some(Blob::File { file, offset: place.offset, len: place.blob.len })
+    }
+
+    /// The names of the chunks, in order, where each is a file; else none. As many as there were words on the command line.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let names = fs::read(&self.names).unwrap_or_default();
+        names
+            .split_inclusive(|byte| *byte == 0)
+            .map(|name| String::from_utf8_lossy(&name[..name.len() - 1]).into())
+            .collect()
     }
 
     /// Looks `id` up in the sorted file.

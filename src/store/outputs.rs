@@ -7,12 +7,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use essaim_jobs::{IntervalSet, JobId, NodeId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::database::Batch;
 use super::past::{self, Sum};
+use super::places::{Index, Place, State, Workers};
 use super::{Store, StoreError};
 use crate::blob::Blob;
 
@@ -29,7 +31,11 @@ pub struct Output {
     pub worker: NodeId,
     /// The output itself.
     pub bytes: Blob,
-    /// Whether it is fit for later jobs, too.
+    /// Whether it is the failure of a chunk that is given up, in words.
+    pub failed: bool,
+    /// What it took on the processor, about, microseconds; 0 where that is not known.
+    pub cpu_micros: u32,
+    /// Whether it is fit for later jobs, too; a failure never is.
     pub again: bool,
     /// Given back when it is safe: bounds how many are on their way.
     pub turn: Option<OwnedSemaphorePermit>,
@@ -72,55 +78,17 @@ pub struct Outputs {
     changed: Condvar,
 }
 
-#[derive(Debug)]
-struct Index {
-    places: Vec<Place>,
-    /// The sealed ones, in the order in which they were sealed.
-    order: Vec<u32>,
-    /// Who ran something.
-    workers: Workers,
-    /// Where the next one is written, and under which number.
-    end: u64,
-    next: u32,
-    /// Handed over and not written yet. The core remembers each of them, too, and bounds them.
-    waiting: Vec<Output>,
-    /// No more will be handed over, or sealed.
-    closed: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    offset: u64,
-    len: u32,
+/// An output that is sealed.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// The output; why the chunk was given up, in words, where it has failed for good.
+    pub bytes: Blob,
     /// Who ran it.
-    worker: u32,
-    state: State,
-    /// Taken from an earlier job.
-    before: bool,
-}
-
-/// Numbers for those who ran something.
-#[derive(Debug, Default)]
-struct Workers {
-    all: Vec<NodeId>,
-    numbers: BTreeMap<NodeId, u32>,
-}
-
-impl Workers {
-    fn number(&mut self, worker: NodeId) -> u32 {
-        *self.numbers.entry(worker).or_insert_with(|| {
-            self.all.push(worker);
-            self.all.len() as u32 - 1
-        })
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Missing,
-    Safe,
-    Sealed,
+    pub worker: NodeId,
+    /// Whether it has failed for good.
+    pub failed: bool,
+    /// What it took on the processor, about; where that is known: it is not written down.
+    pub cpu: Option<Duration>,
 }
 
 impl Outputs {
@@ -149,11 +117,12 @@ impl Outputs {
         let next = store.outputs(job, |batch, sum| {
             let before = sum.is_some_and(|sum| sum.before);
             let mut offset = batch.offset;
-            for (chunk, len, worker) in batch.outputs {
+            for (at, (chunk, len, worker)) in (0..).zip(batch.outputs) {
                 if let (Some(place), Some(worker)) =
                     (places.get_mut(chunk as usize), batch.workers.get(worker as usize))
                 {
-                    *place = Place { offset, len, worker: workers.number(*worker), state: State::Sealed, before };
+                    let (worker, failed) = (workers.number(*worker), batch.failed.binary_search(&at).is_ok());
+                    *place = Place { offset, len, worker, cpu_micros: 0, state: State::Sealed, before, failed };
                 }
                 offset += u64::from(len);
             }
@@ -161,9 +130,8 @@ impl Outputs {
         })?;
         // What was written after that is nobody's.
         file.set_len(end)?;
-        let is_sealed = |(chunk, place): (usize, &Place)| (place.state == State::Sealed).then_some(chunk as u32);
-        let order = places.iter().enumerate().filter_map(is_sealed).collect();
-        let index = Index { places, order, workers, end, next, waiting: Vec::new(), closed: false };
+        let mut index = Index { places, workers, end, next, ..Index::default() };
+        index.order = index.all_sealed().map(|(chunk, _)| chunk).collect();
         let dir = PathBuf::new();
         let for_later = store.kin(job)?.is_some();
         Ok(Outputs { dir, file, disk, store, job, for_later, index: Mutex::new(index), changed: Condvar::new() })
@@ -172,9 +140,13 @@ impl Outputs {
     /// The chunks that are sealed.
     #[must_use]
     pub fn sealed(&self) -> IntervalSet {
-        let index = self.index();
-        let sealed = index.places.iter().enumerate().filter(|(_, place)| place.state == State::Sealed);
-        sealed.map(|(chunk, _)| chunk as u32).collect()
+        self.index().all_sealed().map(|(chunk, _)| chunk).collect()
+    }
+
+    /// Those among them that were given up.
+    #[must_use]
+    pub fn given_up(&self) -> IntervalSet {
+        self.index().all_sealed().filter(|(_, place)| place.failed).map(|(chunk, _)| chunk).collect()
     }
 
     /// Whose the sealed ones are that were run for this job.
@@ -182,22 +154,27 @@ impl Outputs {
     pub fn by(&self) -> BTreeMap<NodeId, u32> {
         let index = self.index();
         let mut by = BTreeMap::new();
-        for place in index.places.iter().filter(|place| place.state == State::Sealed && !place.before) {
+        for (_, place) in index.all_sealed().filter(|(_, place)| !place.before && !place.failed) {
             *by.entry(index.workers.all[place.worker as usize]).or_default() += 1;
         }
         by
     }
 
-    /// The output of `chunk` and who ran it, if it is sealed.
+    /// The output of `chunk`, if it is sealed.
     #[must_use]
-    pub fn get(&self, chunk: u32) -> Option<(Blob, NodeId)> {
-        let index = self.index();
-        let place = index.places.get(chunk as usize).filter(|place| place.state == State::Sealed)?;
-        Some((self.blob(place), index.workers.all[place.worker as usize]))
+    pub fn get(&self, chunk: u32) -> Option<Sealed> {
+        self.found(&self.index(), chunk)
     }
 
-    fn blob(&self, place: &Place) -> Blob {
-        Blob::File { file: Arc::clone(&self.file), offset: place.offset, len: u64::from(place.len) }
+    fn found(&self, index: &Index, chunk: u32) -> Option<Sealed> {
+        let place = index.sealed(chunk)?;
+        let micros = Some(place.cpu_micros).filter(|micros| *micros > 0);
+        Some(Sealed {
+            bytes: Blob::File { file: Arc::clone(&self.file), offset: place.offset, len: u64::from(place.len) },
+            worker: index.workers.all[place.worker as usize],
+            failed: place.failed,
+            cpu: micros.map(|micros| Duration::from_micros(micros.into())),
+        })
     }
 
     /// Makes outputs safe that were sealed elsewhere; they count here when it is opened again. Blocks.
@@ -263,7 +240,7 @@ impl Outputs {
     }
 
     fn write(&self, offset: u64, number: u32, outputs: &[Output]) -> Result<(), StoreError> {
-        let mut batch = Batch { offset, outputs: Vec::with_capacity(outputs.len()), workers: Vec::new() };
+        let mut batch = Batch { offset, outputs: Vec::with_capacity(outputs.len()), ..Batch::default() };
         let mut workers = BTreeMap::new();
         let mut hasher = blake3::Hasher::new();
         let mut not = Vec::new();
@@ -274,7 +251,10 @@ impl Outputs {
                 batch.workers.push(output.worker);
                 batch.workers.len() as u32 - 1
             });
-            if !output.again {
+            if output.failed {
+                batch.failed.push(batch.outputs.len() as u32);
+            }
+            if output.failed || !output.again {
                 not.push(batch.outputs.len() as u32);
             }
             let len = output.bytes.len();
@@ -301,11 +281,13 @@ impl Outputs {
         self.store.put_outputs(self.job, number, &batch, sum.as_ref())?;
         let mut index = self.index();
         let mut at = offset;
-        for (chunk, len, worker) in batch.outputs {
+        for (output, (chunk, len, worker)) in outputs.iter().zip(batch.outputs) {
             let worker = index.workers.number(batch.workers[worker as usize]);
             let place = &mut index.places[chunk as usize];
             if place.state != State::Sealed {
-                *place = Place { offset: at, len, worker, state: State::Safe, before: false };
+                let (state, before) = (State::Safe, false);
+                let Output { failed, cpu_micros, .. } = *output;
+                *place = Place { offset: at, len, worker, cpu_micros, state, before, failed };
             }
             at += u64::from(len);
         }
@@ -325,13 +307,7 @@ impl Outputs {
 
     /// The output of `chunk` counts from now on.
     pub fn seal(&self, chunk: u32) {
-        let mut index = self.index();
-        let place = &mut index.places[chunk as usize];
-        if place.state != State::Sealed {
-            place.state = State::Sealed;
-            index.order.push(chunk);
-        }
-        drop(index);
+        self.index().seal(chunk);
         self.changed.notify_all();
     }
 
@@ -341,13 +317,24 @@ impl Outputs {
         self.changed.notify_all();
     }
 
+    /// What is missing when they are closed will never come, and what has come counts without it.
+    pub fn pass_over(&self) {
+        self.index().passed_over = true;
+    }
+
+    /// Whether that has been said.
+    #[must_use]
+    pub fn is_passed_over(&self) -> bool {
+        self.index().passed_over
+    }
+
     /// The output of `chunk`, once it is sealed; `None` when it will never be. Blocks until one is known.
     #[must_use]
-    pub fn wait(&self, chunk: u32) -> Option<Blob> {
+    pub fn wait(&self, chunk: u32) -> Option<Sealed> {
         let mut index = self.index();
         loop {
             match index.places.get(chunk as usize) {
-                Some(place) if place.state == State::Sealed => return Some(self.blob(place)),
+                Some(place) if place.state == State::Sealed => return self.found(&index, chunk),
                 Some(_) if !index.closed => {
                     index = self.changed.wait(index).unwrap_or_else(PoisonError::into_inner);
                 }
@@ -356,18 +343,26 @@ impl Outputs {
         }
     }
 
-    /// The output that is sealed as number `nth`, counted from 0, and its chunk, once it is; `None` when fewer will ever
-    /// be. Those that were sealed when this was opened come first. Blocks until one is known.
+    /// The chunk that was sealed as number `nth`, from 0 on, and its output; `None` when no more will be sealed. Those of
+    /// an earlier life come first, in their order. Blocks until one is known.
     #[must_use]
-    pub fn wait_nth(&self, nth: u32) -> Option<(u32, Blob)> {
+    pub fn wait_nth(&self, nth: usize) -> Option<(u32, Sealed)> {
         let mut index = self.index();
         loop {
-            match index.order.get(nth as usize) {
-                Some(chunk) => return Some((*chunk, self.blob(&index.places[*chunk as usize]))),
-                None if index.closed || nth as usize >= index.places.len() => return None,
-                None => index = self.changed.wait(index).unwrap_or_else(PoisonError::into_inner),
+            match index.order.get(nth) {
+                Some(&chunk) => return Some((chunk, self.found(&index, chunk)?)),
+                None if !index.closed => {
+                    index = self.changed.wait(index).unwrap_or_else(PoisonError::into_inner);
+                }
+                None => return None,
             }
         }
+    }
+
+    /// Whether [`Outputs::wait_nth`] would not wait.
+    #[must_use]
+    pub fn has_nth(&self, nth: usize) -> bool {
+        self.index().order.len() > nth
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {

@@ -51,6 +51,7 @@ impl Kin {
             strict,
             copies: _,
             retries: _,
+            halt: _,
             folds: _,
             keep_seconds: _,
             author: _,

@@ -79,7 +79,7 @@ pub(super) struct Taking<'a> {
 
 impl<'a> Taking<'a> {
     pub(super) fn new(store: &'a Store, job: JobId, disk: &'a dyn Disk, chunks: u32) -> Taking<'a> {
-        let batch = Batch { offset: 0, outputs: Vec::new(), workers: Vec::new() };
+        let batch = Batch::default();
         let (missing, hasher) = (vec![true; chunks as usize], blake3::Hasher::new());
         Taking { store, job, disk, missing, taken: 0, batch, workers: HashMap::new(), end: 0, hasher, number: 0 }
     }
@@ -156,7 +156,7 @@ impl<'a> Taking<'a> {
         self.store.put_outputs(self.job, self.number, &self.batch, Some(&sum))?;
         self.taken += self.batch.outputs.len() as u32;
         self.number += 1;
-        self.batch = Batch { offset: self.end, outputs: Vec::new(), workers: Vec::new() };
+        self.batch = Batch { offset: self.end, ..Batch::default() };
         self.workers.clear();
         self.hasher.reset();
         Ok(())

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::read::{Read, Reading};
 use super::{Error, Held, Program};
-use crate::peer::{End, Job, Progress, StartError, Submission};
+use crate::peer::{End, Job, Leg, Progress, StartError, Submission};
 use crate::store::Outputs;
 
 /// Submits `work` and follows it to its end: what `read` makes of it goes to `results`, how it goes to `progress`. Where
@@ -28,8 +28,7 @@ pub async fn run<T: Send + 'static>(
     let (spec, id) = (job.spec(), job.id);
     let outputs = Closing(Arc::clone(&job.outputs));
     let stop = StopFlag::default();
-    let reading =
-        Reading { program, spec, chunks: job.manifest.chunks, outputs: Arc::clone(&job.outputs), stop: stop.clone() };
+    let reading = Reading { program, spec, leg: Leg::of(&job), stop: stop.clone() };
     let reading = start(reading, read, results.clone())?;
     let followed = follow(&mut held, job, reading, &results, &progress).await;
     stop.stop();

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use essaim_jobs::manifest::check_names;
-use essaim_jobs::{BlobRef, Limits, Mount, Role, bounds};
+use essaim_jobs::{BlobRef, Halt, Limits, Mount, Role, bounds};
 use futures::TryStreamExt;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
@@ -199,8 +199,10 @@ impl Options {
             strict: false,
             copies: self.copies,
             retries: self.retries,
+            halt: Halt::default(),
             folds,
             keep: KEEP,
+            resume: false,
             reuse: self.reuse,
         };
         Ok((program, work))

@@ -12,14 +12,13 @@ use tokio::sync::mpsc;
 use super::{Error, Program};
 use crate::blob::Blob;
 use crate::peer::{self, Fold, Leg};
-use crate::store::{Outputs, StoreError};
+use crate::store::StoreError;
 
 /// A job that is read.
 pub struct Reading {
     pub program: Program,
     pub spec: JobSpec,
-    pub chunks: u32,
-    pub outputs: Arc<Outputs>,
+    pub leg: Leg,
     /// Ends a reduce that nobody waits for any more.
     pub stop: StopFlag,
 }
@@ -29,9 +28,9 @@ pub type Read<T> = fn(Reading, &mpsc::Sender<T>) -> Result<(), Error>;
 
 /// The outputs in the order of the inputs.
 pub fn in_order<O: DeserializeOwned>(job: Reading, to: &mpsc::Sender<O>) -> Result<(), Error> {
-    for chunk in 0..job.chunks {
-        let Some(output) = job.outputs.wait(chunk) else { break };
-        if to.blocking_send(job.decode(chunk, &output)?).is_err() {
+    for chunk in 0..job.leg.manifest.chunks {
+        let Some(sealed) = job.leg.outputs.wait(chunk) else { break };
+        if to.blocking_send(job.decode(chunk, &sealed.bytes)?).is_err() {
             break;
         }
     }
@@ -40,9 +39,9 @@ pub fn in_order<O: DeserializeOwned>(job: Reading, to: &mpsc::Sender<O>) -> Resu
 
 /// The outputs as they come, each with the number of its input.
 pub fn as_completed<O: DeserializeOwned>(job: Reading, to: &mpsc::Sender<(usize, O)>) -> Result<(), Error> {
-    for nth in 0..job.chunks {
-        let Some((chunk, output)) = job.outputs.wait_nth(nth) else { break };
-        if to.blocking_send((chunk as usize, job.decode(chunk, &output)?)).is_err() {
+    for nth in 0..job.leg.manifest.chunks as usize {
+        let Some((chunk, sealed)) = job.leg.outputs.wait_nth(nth) else { break };
+        if to.blocking_send((chunk as usize, job.decode(chunk, &sealed.bytes)?)).is_err() {
             break;
         }
     }
@@ -53,8 +52,7 @@ pub fn as_completed<O: DeserializeOwned>(job: Reading, to: &mpsc::Sender<(usize,
 pub fn reduced<R: DeserializeOwned>(job: Reading, to: &mpsc::Sender<R>) -> Result<(), Error> {
     let fold = Fold { program: job.program.compiled, spec: job.spec };
     let printed = Printed::default();
-    let leg = Leg { outputs: job.outputs, chunks: job.chunks };
-    match fold.run(std::iter::once(leg), printed.clone(), &job.stop) {
+    match fold.run(std::iter::once(job.leg), printed.clone(), &job.stop) {
         // The outputs do not all come.
         Err(_) if job.stop.is_stopped() => return Ok(()),
         done => done.map_err(|failure| Error::of_reduce(&peer::note(&failure)))?,

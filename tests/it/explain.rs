@@ -9,7 +9,7 @@ use essaim::net::{self, Event, Events, Verdict};
 use essaim::peer::wire::{Announcement, Direct, Place};
 use essaim_jobs::bounds::Text;
 use essaim_jobs::manifest::VERSION;
-use essaim_jobs::{AuthorId, BlobRef, Keypair, Limits, Manifest, NodeId, Role, Signed, decode, encode};
+use essaim_jobs::{AuthorId, BlobRef, Halt, Keypair, Limits, Manifest, NodeId, Role, Signed, decode, encode};
 use serde_json::Value;
 
 use crate::node::{Worker, World, events, guest, run, until, wait_for};
@@ -353,6 +353,7 @@ fn a_worker_tells_an_author_of_another_version() {
         strict: false,
         copies: 1,
         retries: 0,
+        halt: Halt::default(),
         folds: false,
         keep_seconds: 60,
         author: AuthorId(author.public()),

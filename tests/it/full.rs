@@ -201,6 +201,47 @@ fn an_output_that_goes_to_a_full_disk_is_not_lost() {
 }
 
 #[test]
+fn files_and_folders_on_a_full_disk_hold_nothing_by_halves() {
+    let world = World::new("files");
+    let Some(disk) = Disk::new(&world) else { return };
+    let worker = Worker::start(world.alone("join"));
+    for option in ["--out", "--results", "--joblog"] {
+        let (home, out) = (world.dir.path().join(option), disk.path("out"));
+        disk.fill(if option == "--joblog" { 4 } else { 300 });
+        let mut command = world.bare("run");
+        job(command.arg(option).arg(&out), &worker, &home);
+        says(&run(&mut command, b""), &["the disk is full", "make room, then `essaim attach"]);
+        let whole = whole();
+        let all_are_right = |most: usize| {
+            let files: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path()).collect();
+            for file in &files {
+                let number: usize = file.file_name().unwrap().to_str().unwrap()[..6].parse().unwrap();
+                assert!(fs::read(file).unwrap() == whole[number << 16..][..1 << 16], "{} is spoilt", file.display());
+            }
+            assert!(files.len() <= most, "{files:?}");
+            files.len()
+        };
+        match option {
+            "--out" => assert!(!out.exists() && fs::read_dir(&disk.dir).unwrap().count() == 1, "only the ballast"),
+            "--results" => assert!(all_are_right(4) > 0),
+            _ => {}
+        }
+        let name = listed(&world, &home)[0]["job"].as_str().unwrap().to_owned();
+        disk.make_room();
+        let ended = run(attach(&world, &worker, &home, &name).arg(option).arg(&out), b"").well();
+        match option {
+            "--out" => assert!(fs::read(&out).unwrap() == whole, "the output differs"),
+            "--results" => assert_eq!(all_are_right(100), 100),
+            _ => {
+                assert!(ended.stdout == whole);
+                assert_eq!(fs::read_to_string(&out).unwrap().lines().count(), 101);
+            }
+        }
+        if out.is_dir() { fs::remove_dir_all(&out) } else { fs::remove_file(&out) }.unwrap();
+    }
+}
+
+#[test]
 fn an_output_that_is_folded_to_a_full_disk_is_not_lost() {
     let world = World::new("folded");
     let Some(disk) = Disk::new(&world) else { return };

@@ -20,6 +20,7 @@ mod jobs;
 mod later;
 #[cfg(target_os = "linux")]
 mod memory;
+mod results;
 mod sources;
 mod splitting;
 #[cfg(target_os = "linux")]

@@ -192,7 +192,7 @@ fn a_fold_is_over_all_of_the_input() {
 #[test]
 fn a_chunk_that_fails_later_ends_the_run() {
     let world = World::new("stream");
-    let mut run = Streamed::start(&mut command(&world, &guest("picky")));
+    let mut run = Streamed::start(&mut command(&world, &guest("stubborn")));
     for part in [&b"one\n"[..], b"two\n"] {
         run.write(part);
         let length = run.out.len() + part.len();

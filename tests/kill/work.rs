@@ -73,7 +73,7 @@ pub fn look(dir: &Path, text: &Text) -> Option<Here> {
     assert_eq!(counted, safe.len() as u64, "outputs that are counted, and that are here: one was collected twice");
     outputs.close();
     for chunk in &safe {
-        let output = outputs.wait(*chunk).unwrap();
+        let output = outputs.wait(*chunk).unwrap().bytes;
         let bytes = output.read(0, output.len() as usize).unwrap_or_else(|error| panic!("chunk {chunk}: {error}"));
         assert!(bytes == text.bytes[text.range(*chunk as usize)], "the output of chunk {chunk} is spoilt");
     }

@@ -20,6 +20,9 @@ pub struct Checks {
     former: Vec<IntervalSet>,
     /// Whose output of a chunk the author has made safe, where it is the right one.
     safe: BTreeSet<(u32, usize)>,
+    /// Chunks whose failure it has written down; those that are given up.
+    written_off: BTreeSet<u32>,
+    given_up: BTreeSet<u32>,
     /// What each replica had sealed when it was last looked at.
     seen: BTreeMap<usize, (u64, IntervalSet)>,
     /// Outputs dropped by a node before they were sealed: it must be ending.
@@ -36,6 +39,8 @@ impl Checks {
             slots: IntervalSet::new(),
             former: Vec::new(),
             safe: BTreeSet::new(),
+            written_off: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             seen: BTreeMap::new(),
             dropped: None,
         }
@@ -54,7 +59,9 @@ impl Checks {
 
     /// The author has an output on its disk.
     pub fn safe(&mut self, chunk: u32, worker: usize, leaf: &Leaf) {
-        if leaf.digest() == leaf_of(chunk, false).digest() {
+        if matches!(leaf, Leaf::Failed(_)) {
+            self.written_off.insert(chunk);
+        } else if leaf.digest() == leaf_of(chunk, false).digest() {
             self.safe.insert((chunk, worker));
         }
     }
@@ -84,6 +91,13 @@ impl Checks {
         self.former.push(std::mem::take(&mut self.slots));
         self.sealed.clear();
         self.safe.clear();
+        self.written_off.clear();
+        self.given_up.clear();
+    }
+
+    /// Chunks that are given up in the author's present term.
+    pub fn given_up(&self) -> u32 {
+        self.given_up.len() as u32
     }
 
     /// All slots of sealed chunks.
@@ -122,10 +136,14 @@ impl Checks {
                 if worker.is_none_or(|worker| !self.safe.contains(&(*chunk, worker))) {
                     self.fail(format!("chunk {chunk} is sealed, but no right output of that worker is safe"));
                 }
-                if !self.sealed.insert(*chunk) {
-                    self.fail(format!("chunk {chunk} is sealed twice"));
+                self.seal(*chunk);
+            }
+            Notice::GivenUp { chunk, .. } => {
+                if !self.written_off.contains(chunk) {
+                    self.fail(format!("chunk {chunk} is given up, and would be run again after a crash"));
                 }
-                self.rows.slots_of(*chunk).for_each(|slot| self.slots.insert(slot..slot + 1));
+                self.given_up.insert(*chunk);
+                self.seal(*chunk);
             }
             Notice::Disagreement { chunk, .. } if honest => {
                 self.fail(format!("chunk {chunk}: disagreement among honest peers"));
@@ -134,6 +152,13 @@ impl Checks {
             // Whether they are said of the guilty is judged where it is known who is.
             Notice::Outvoted { .. } | Notice::Banned { .. } => {}
         }
+    }
+
+    fn seal(&mut self, chunk: u32) {
+        if !self.sealed.insert(chunk) {
+            self.fail(format!("chunk {chunk} is sealed twice"));
+        }
+        self.rows.slots_of(chunk).for_each(|slot| self.slots.insert(slot..slot + 1));
     }
 
     /// No replica believes sealed what the author has not sealed, and none keeps more than it may.

@@ -37,7 +37,7 @@ impl World {
             Event::Collected { life, .. } if life != self.nodes[0].starts => {}
             Event::Collected { slot, worker, leaf, .. } => {
                 let there = self.nodes[worker].member.is_some();
-                let safe = matches!(leaf, Leaf::Inline(_)) || (there && self.nodes[worker].kept.contains_key(&slot));
+                let safe = !matches!(leaf, Leaf::Blob(_)) || (there && self.nodes[worker].kept.contains_key(&slot));
                 self.count(if safe { "collected" } else { "output lost" });
                 if safe {
                     self.checks.safe(self.scenario.rows.chunk(slot), worker, &leaf);
@@ -218,6 +218,12 @@ impl World {
                     self.diary.sealed.insert(*chunk, worker);
                     self.sealed_at.push((self.now, *chunk));
                 }
+                if let Notice::GivenUp { chunk, .. } = &notice {
+                    self.count("given up");
+                    if !self.scenario.is_doomed(*chunk) {
+                        self.checks.fail(format!("chunk {chunk} is given up, and does not fail everywhere"));
+                    }
+                }
                 let honest = self.nodes.iter().all(|node| !matches!(node.nature, Nature::Liar(_)));
                 self.checks.notice(&notice, worker, honest);
             }
@@ -332,6 +338,11 @@ impl World {
                 self.count("failed chunk");
                 self.excuses.lost += self.cost(chunk);
                 Leaf::Failed(FailureNote { deterministic: false, message: "flaky".into() })
+            }
+            _ if self.scenario.is_doomed(chunk) => {
+                self.count("doomed chunk");
+                self.excuses.lost += self.cost(chunk);
+                Leaf::Failed(FailureNote { deterministic: true, message: "doomed".into() })
             }
             Nature::Liar(share) if dice("lie").chance(share) => {
                 self.count("lie");

@@ -55,6 +55,7 @@ pub const MENU: &[Kind] = &[
     Kind { name: "hog", chance: 0.1, survived: true, mild: false, fires: &["slot hogged"], plan: hog },
     Kind { name: "grab", chance: 0.1, survived: true, mild: false, fires: &["grab"], plan: grab },
     Kind { name: "spam", chance: 0.1, survived: true, mild: false, fires: &["spam"], plan: spam },
+    Kind { name: "doomed", chance: 0.1, survived: true, mild: false, fires: &["doomed chunk", "given up"], plan: doomed },
 ];
 
 /// Which kinds there may be.
@@ -336,4 +337,13 @@ fn grab(world: &mut Scenario, rng: &mut Rng) -> bool {
 fn spam(world: &mut Scenario, rng: &mut Rng) -> bool {
     let rate = 100 + rng.below(400) as u32;
     turn(world, rng, Nature::Spammer(rate))
+}
+
+/// Chunks fail everywhere. Not where somebody only claims to be able to run them: these wait for it.
+fn doomed(world: &mut Scenario, rng: &mut Rng) -> bool {
+    if world.peers.iter().any(|peer| matches!(peer.nature, Nature::Grabber | Nature::Hog)) {
+        return false;
+    }
+    world.doomed = rng.between(0.01, 0.3);
+    true
 }

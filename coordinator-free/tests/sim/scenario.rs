@@ -58,6 +58,8 @@ pub struct Scenario {
     pub exponential: bool,
     /// Seconds of each chunk instead, where they are drawn elsewhere.
     pub costs: Option<Vec<f64>>,
+    /// Which part of the chunks fails wherever it is run: the author goes on without them.
+    pub doomed: f64,
     /// Outputs are blobs that the author fetches.
     pub blobs: bool,
     pub faults: Vec<(Duration, Fault)>,
@@ -102,6 +104,7 @@ impl Scenario {
             mean,
             exponential: rng.chance(0.7),
             costs: None,
+            doomed: 0.0,
             blobs: rng.chance(0.3),
             faults: Vec::new(),
             // Faults are to happen while there is work, and healing mostly before it is all done.
@@ -139,12 +142,18 @@ impl Scenario {
             mean,
             exponential: true,
             costs: None,
+            doomed: 0.0,
             blobs: false,
             faults,
             heal: Duration::ZERO,
             group: Tuning::default().group,
             rest: Duration::ZERO,
         }
+    }
+
+    /// Whether this chunk fails wherever it is run.
+    pub fn is_doomed(&self, chunk: u32) -> bool {
+        Rng::of(u64::from(chunk), "doomed").chance(self.doomed)
     }
 
     /// Seconds of work that all together do in a second, at first.

@@ -147,6 +147,7 @@ impl World {
         if number == 0 {
             resume.sealed = self.checks.sealed_slots().clone();
             resume.term = self.checks.term();
+            resume.given_up = self.checks.given_up();
         }
         let config = Config {
             job: self.job,
@@ -161,6 +162,7 @@ impl World {
             seed,
             incarnation: node.starts * 1_000_000,
             retries: 1,
+            bears: (0..self.scenario.rows.chunks).filter(|chunk| self.scenario.is_doomed(*chunk)).count() as u32,
             resume,
             distrusted: Vec::new(),
             tuning: Tuning { group: self.scenario.group, ..Tuning::default() },

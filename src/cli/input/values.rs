@@ -35,6 +35,7 @@ impl Cutting<'_> {
             let shown = Path::new(name).display().to_string();
             let len = file.metadata().map_err(broken(name))?.len();
             split::check_file(&shown, len, MOST).map_err(|e| fail(&e))?;
+            self.draft.name(&Path::new(name).file_name().unwrap_or(name).to_string_lossy());
             let mut content = Vec::new();
             (&*file).take(bounds::INLINE_INPUT as u64 + 1).read_to_end(&mut content).map_err(broken(name))?;
             if content.len() <= bounds::INLINE_INPUT {

@@ -8,7 +8,7 @@ use coordinator_free::io::Input;
 use coordinator_free::message::{Close, Message, Reason};
 use coordinator_free::{Config as MemberConfig, Member, Resume, Tuning};
 use essaim_jobs::manifest::VERSION;
-use essaim_jobs::{JobId, Manifest, NodeId, Signed};
+use essaim_jobs::{Halt, JobId, Manifest, NodeId, Signed};
 use essaim_worker::Request;
 use libp2p::Multiaddr;
 use tokio::sync::watch;
@@ -168,6 +168,7 @@ impl Hive {
                 seed: rand::random(),
                 incarnation: self.incarnation,
                 retries: manifest.retries,
+                bears: manifest.halt.bears(),
                 resume,
                 distrusted,
                 tuning: Tuning {
@@ -233,6 +234,9 @@ impl Hive {
             self.write_down(author.shown.news(votes(&state.member, self.me))).await;
             ended::write(&self.store, job, &Ended::now(&author, reason, self.me)).await;
             self.blobs.leave(&job);
+            if reason == Some(Reason::Failed) && matches!(state.manifest.halt, Halt::Soon(_)) {
+                author.outputs.pass_over();
+            }
             author.outputs.close();
             let progress = author.progress(&state.member, self.connected.len());
             let end = End { reason, trouble: author.trouble, handed: author.handed, progress, traffic: state.traffic };

@@ -374,6 +374,9 @@ impl Hive {
             if let (Some(engines), Message::Results(results) | Message::Deposit(results)) = (engines, &message) {
                 engines.look_at(results);
             }
+            if let Message::Results(results) = &message {
+                state.note_costs(&results.receipt.body.slots, results.receipt.body.cpu_micros);
+            }
         }
         self.give(job, Input::Message { from, message });
     }
@@ -424,6 +427,7 @@ impl Hive {
                             self.blobs.forget(&before);
                         }
                     }
+                    state.note_costs(&results.iter().map(|(slot, _)| *slot).collect(), cpu_micros);
                 }
                 self.give(job, Input::Finished { results, cpu_micros, wall_micros });
             }

@@ -92,10 +92,9 @@ impl Hive {
             Output::Collect { slot, chunk, worker, leaf } => self.collect(job, slot, chunk, worker, leaf),
             Output::Notice(Notice::Sealed { chunk, worker }) => {
                 if let Some(author) = &mut state.author {
-                    author.sealed += 1;
                     *author.by.entry(worker).or_default() += 1;
                     author.heard.sealed(worker, Instant::now());
-                    author.outputs.seal(chunk);
+                    author.seal(chunk);
                 }
             }
             Output::Notice(notice) => {
@@ -104,6 +103,11 @@ impl Hive {
                         Notice::Banned { peer } => author.shown.banned(*peer),
                         Notice::Failed { chunk, worker, note, .. } => {
                             author.heard.failed(*chunk, *worker, note.clone(), Instant::now());
+                        }
+                        Notice::GivenUp { chunk, worker, note } => {
+                            author.given_up += 1;
+                            author.heard.failed(*chunk, *worker, note.clone(), Instant::now());
+                            author.seal(*chunk);
                         }
                         Notice::Disagreement { chunk, workers } => author.heard.disagreement(*chunk, workers.clone()),
                         _ => {}
@@ -133,17 +137,18 @@ impl Hive {
 
     /// Has one output made safe.
     pub(super) fn collect(&mut self, job: JobId, slot: u32, chunk: u32, worker: NodeId, leaf: Leaf) {
-        let Some(author) = self.jobs.get(&job).and_then(|state| state.author.as_ref()) else { return };
+        let Some(author) = self.jobs.get_mut(&job).and_then(|state| state.author.as_mut()) else { return };
         if author.handing.is_some() {
             // What is on its way to others is not to change any more: they keep this, too.
             return;
         }
         let (outputs, again) =
             (Arc::clone(&author.outputs), author.engines.as_ref().is_some_and(|engines| engines.are_alike(chunk)));
+        let cpu_micros = author.costs.take(chunk);
+        let of = move |bytes, failed, turn| Collected { slot, chunk, worker, bytes, failed, cpu_micros, again, turn };
         match leaf {
-            Leaf::Inline(bytes) => {
-                outputs.put(Collected { slot, chunk, worker, bytes: Blob::Memory(bytes), again, turn: None });
-            }
+            Leaf::Inline(bytes) => outputs.put(of(Blob::Memory(bytes), false, None)),
+            Leaf::Failed(note) => outputs.put(of(Blob::Memory(note.message.into()), true, None)),
             Leaf::Blob(name) if name.len > author.manifest.body.limits.output_bytes.min(bounds::BLOB_BYTES) => {
                 self.give(job, Input::Collected { slot, worker, safe: false });
             }
@@ -154,14 +159,13 @@ impl Hive {
                 tokio::spawn(async move {
                     let turn = collecting.acquire_owned().await.ok();
                     let said = match source.find(name).await {
-                        Ok((bytes, _)) => return outputs.put(Collected { slot, chunk, worker, bytes, again, turn }),
+                        Ok((bytes, _)) => return outputs.put(of(bytes, false, turn)),
                         Err(Lack::Missing(why)) => Inner::Uncollected { job, slot, worker, why },
                         Err(Lack::Disk(error)) => Inner::Kept { job, kept: (Vec::new(), Err(outputs.refused(error))) },
                     };
                     let _ = sender.send(said).await;
                 });
             }
-            Leaf::Failed(_) => {}
         }
     }
 }

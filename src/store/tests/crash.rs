@@ -175,6 +175,8 @@ fn collect(outputs: &Arc<Outputs>) -> Vec<u32> {
                 worker,
                 bytes: crate::blob::Blob::Memory(content(*chunk).into()),
                 again: true,
+                failed: false,
+                cpu_micros: 0,
                 turn: None,
             });
         }
@@ -230,7 +232,7 @@ fn run(writes: Option<u32>, seed: u64) -> u32 {
 /// All that was found is what had been kept.
 fn are_right(opened: &Outputs, found: &IntervalSet, when: &str) {
     for chunk in found.iter() {
-        let blob = opened.wait(chunk).unwrap();
+        let blob = opened.wait(chunk).unwrap().bytes;
         let is_right = blob.read(0, blob.len() as usize).is_ok_and(|bytes| bytes == content(chunk));
         assert!(is_right, "chunk {chunk} is spoilt; {when}");
     }

@@ -229,6 +229,8 @@ fn output(chunk: u32, worker: u8, bytes: &'static [u8]) -> Output {
         chunk,
         worker: NodeId([worker; 32]),
         bytes: crate::blob::Blob::Memory(bytes.into()),
+        failed: false,
+        cpu_micros: 0,
         again: true,
         turn: None,
     }
@@ -248,7 +250,7 @@ fn outputs_come_in_any_order_count_once_sealed_and_survive() {
         names
     };
     let read = |outputs: &Outputs, chunk| {
-        let blob = outputs.wait(chunk).unwrap();
+        let blob = outputs.wait(chunk).unwrap().bytes;
         blob.read(0, blob.len() as usize).unwrap()
     };
     assert_eq!(put(output(3, 1, b"three")), [(3, NodeId([1; 32]))]);
@@ -280,6 +282,46 @@ fn outputs_come_in_any_order_count_once_sealed_and_survive() {
     assert_eq!(read(&outputs, 3), "THREE!");
     assert_eq!(read(&outputs, 4), "safe, not sealed");
     assert_eq!(outputs.by(), BTreeMap::from([(NodeId([1; 32]), 1), (NodeId([2; 32]), 2)]));
+}
+
+#[test]
+fn outputs_are_told_in_the_order_in_which_they_are_sealed_and_failures_stay_failures() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::open(&dir.path().join("home")).unwrap();
+    let (job, _) = saved(&home, dir.path());
+    let outputs = Arc::new(job.open().unwrap().2);
+    let (keeper, told) = keeping(&outputs);
+    for output in [output(2, 1, b"two"), Output { failed: true, cpu_micros: 7, ..output(1, 2, b"it fell") }] {
+        outputs.put(output);
+        told.recv().unwrap().1.unwrap();
+    }
+    assert!(!outputs.has_nth(0), "safe is not sealed");
+    outputs.seal(2);
+    outputs.seal(1);
+    outputs.seal(2);
+    let order = |outputs: &Outputs| {
+        let sealed = (0..2).map(|nth| outputs.wait_nth(nth).unwrap());
+        sealed.map(|(chunk, sealed)| (chunk, sealed.failed)).collect::<Vec<_>>()
+    };
+    assert_eq!(order(&outputs), [(2, false), (1, true)]);
+    let failed = outputs.get(1).unwrap();
+    assert_eq!((failed.worker, failed.cpu), (NodeId([2; 32]), Some(std::time::Duration::from_micros(7))));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| outputs.wait_nth(2).is_none());
+        outputs.close();
+        assert!(waiting.join().unwrap(), "there is no third one");
+    });
+    keeper.join().unwrap();
+    drop((outputs, home));
+
+    let home = Home::open(&dir.path().join("home")).unwrap();
+    let [job] = <[Saved; 1]>::try_from(Saved::all(&home).unwrap()).unwrap();
+    let outputs = job.open().unwrap().2;
+    assert_eq!(order(&outputs), [(1, true), (2, false)], "what was before comes in its own order");
+    assert_eq!((outputs.given_up().iter().collect::<Vec<_>>(), outputs.sealed().len()), (vec![1], 2));
+    let failed = outputs.get(1).unwrap();
+    assert_eq!((failed.bytes.read(0, 100).unwrap().as_ref(), failed.cpu), (&b"it fell"[..], None));
+    assert_eq!(outputs.by(), BTreeMap::from([(NodeId([1; 32]), 1)]), "who failed has not run it");
 }
 
 #[test]

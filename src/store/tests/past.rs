@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use essaim_jobs::Halt;
 use essaim_jobs::manifest::Mount;
 
 use super::*;
-use crate::store::Kin;
+use crate::blob::Blob;
 use crate::store::past;
+use crate::store::{Kin, Sealed};
 
 const ENGINE: &str = "engine-1/arch/1";
 const CHUNKS: u32 = 9_000;
@@ -69,7 +71,7 @@ impl Place {
         assert_eq!(outputs.sealed().len(), u64::from(reused));
         assert!(outputs.by().is_empty(), "nobody ran them for this job");
         for chunk in outputs.sealed().iter() {
-            let (blob, worker) = outputs.get(chunk).unwrap();
+            let Sealed { bytes: blob, worker, .. } = outputs.get(chunk).unwrap();
             assert!(blob.read(0, blob.len() as usize).unwrap() == content(chunk), "chunk {chunk} is another's");
             assert_eq!(worker, NodeId([chunk as u8 % 5; 32]));
         }
@@ -100,6 +102,7 @@ pub(super) fn manifest(chunks: u32, pages: Vec<BlobRef>, author: AuthorId, nonce
         strict: false,
         copies: 1,
         retries: 3,
+        halt: Halt::default(),
         folds: false,
         keep_seconds: 0,
         author,
@@ -115,8 +118,17 @@ fn keep_all(outputs: &Arc<Outputs>, chunks: impl Iterator<Item = u32>, again: im
     for part in chunks.chunks(1_000).rev() {
         for chunk in part {
             let worker = NodeId([*chunk as u8 % 5; 32]);
-            let bytes = crate::blob::Blob::Memory(content(*chunk).into());
-            outputs.put(Output { slot: *chunk, chunk: *chunk, worker, bytes, again: again(*chunk), turn: None });
+            let bytes = Blob::Memory(content(*chunk).into());
+            outputs.put(Output {
+                slot: *chunk,
+                chunk: *chunk,
+                worker,
+                bytes,
+                failed: false,
+                cpu_micros: 0,
+                again: again(*chunk),
+                turn: None,
+            });
         }
         let mut left = part.len();
         while left > 0 {
@@ -179,6 +191,7 @@ fn a_job_that_differs_in_what_its_chunks_see_takes_nothing() {
     // What a chunk does not see.
     assert_eq!(takes(&|manifest| manifest.limits.millis += 1), 10);
     assert_eq!(takes(&|manifest| manifest.retries += 1), 10);
+    assert_eq!(takes(&|manifest| manifest.halt = Halt::Never), 10);
     assert_eq!(takes(&|manifest| manifest.folds = true), 10);
     assert_eq!(takes(&|manifest| manifest.created_ms += 1), 10);
     assert_eq!(takes(&|manifest| manifest.name = "another".to_owned().try_into().unwrap()), 10);
@@ -192,6 +205,29 @@ fn a_job_that_differs_in_what_its_chunks_see_takes_nothing() {
     assert_ne!(kin(&one, ENGINE), kin(&two, ENGINE));
     (one.data, two.data) = (data("a", b"x"), data("b", b"x"));
     assert_ne!(kin(&Manifest { argv: Vec::new(), ..one }, ENGINE), kin(&Manifest { argv: Vec::new(), ..two }, ENGINE));
+}
+
+#[test]
+fn what_failed_is_nothing_for_later_jobs() {
+    let place = Place::new();
+    let job = place.submit(10, |chunk| chunk, |_| {});
+    let outputs = Arc::new(job.outputs().unwrap());
+    let (keeper, told) = keeping(&outputs);
+    let of = |chunk: u32| Output {
+        failed: chunk == 4,
+        bytes: Blob::Memory(content(chunk).into()),
+        ..output(chunk, chunk as u8 % 5, b"")
+    };
+    for chunk in 0..10 {
+        outputs.put(of(chunk));
+        told.recv().unwrap().1.unwrap();
+    }
+    outputs.close();
+    keeper.join().unwrap();
+    Saved::remove(&place.home, job.id()).unwrap();
+    let next = place.submit(10, |chunk| chunk, |_| {});
+    assert_eq!(place.reuses(&next), 9);
+    assert!(!next.outputs().unwrap().sealed().contains(4));
 }
 
 #[test]

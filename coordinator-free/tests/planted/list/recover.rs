@@ -6,6 +6,36 @@ use crate::plant::{Edit, Plant, SIM};
 pub fn plants() -> Vec<Plant> {
     vec![
         Plant {
+            name: "given-up-unwritten",
+            what: "a chunk is given up before its failure would survive a crash of the author",
+            edits: &[Edit {
+                file: "coordinator-free/src/failed.rs",
+                old: "self.write_off(chunk, worker, note.clone()); }",
+                new: "self.seal(chunk, Notice::GivenUp { chunk, worker, note: note.clone() }); }",
+            }],
+            sim: "--seeds 100 --with doomed",
+        },
+        Plant {
+            name: "given-up-forgotten",
+            what: "an author that is back does not count what it had given up",
+            edits: &[Edit {
+                file: "coordinator-free/src/author.rs",
+                old: "failures: BTreeMap::new(), given_up,",
+                new: "failures: BTreeMap::new(), given_up: 0 * given_up,",
+            }],
+            sim: "--seeds 100 --with doomed",
+        },
+        Plant {
+            name: "failure-not-forgiven",
+            what: "what failed is for others, even when the author has forgotten where it failed",
+            edits: &[Edit {
+                file: "coordinator-free/src/gossip.rs",
+                old: "self.work.forgive();",
+                new: "",
+            }],
+            sim: "--seeds 100 --with doomed",
+        },
+        Plant {
             name: "dead-not-inherited",
             what: "nobody takes over what the dead held",
             edits: &[Edit {

@@ -82,6 +82,7 @@ pub fn run(setting: &Setting, (copies, liars): (u8, usize), parting: Option<&Par
         mean: 0.0,
         exponential: false,
         costs: Some(setting.costs.clone()),
+        doomed: 0.0,
         blobs: false,
         faults,
         heal: Duration::from_secs_f64(LIMIT * setting.ideal(copies)),
