@@ -16,7 +16,7 @@ use crate::gossip::Voice;
 use crate::groups::Group;
 use crate::io::{Input, MemberView, Output, View};
 use crate::ledger::{Ledger, Rejection};
-use crate::message::{Close, Load, MEMBERS, Message, Reason};
+use crate::message::{Close, Load, MEMBERS, Message, Reason, Record};
 use crate::peers::Peer;
 use crate::recover::Recover;
 use crate::report::Reporter;
@@ -205,8 +205,7 @@ impl Member {
             alive: true,
             silent: Duration::ZERO,
         }];
-        let elsewhere = self.author.iter().flat_map(|author| &author.directory.records);
-        for (node, signed) in self.ledger.records().iter().chain(elsewhere) {
+        for (node, signed) in self.records() {
             let Some(peer) = self.peers.get(node) else { continue };
             members.push(MemberView {
                 node: *node,
@@ -226,6 +225,12 @@ impl Member {
             kept: kept.iter().sum::<usize>() as u64,
             members,
         }
+    }
+
+    /// The records of all others that it knows of.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (&NodeId, &Signed<Record>)> {
+        let elsewhere = self.author.iter().flat_map(|author| &author.directory.records);
+        self.ledger.records().iter().chain(elsewhere)
     }
 
     /// At the author: how often each node was with those who agreed, and how often it was outvoted; since this member was

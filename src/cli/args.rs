@@ -30,6 +30,7 @@ Examples:
   essaim run examples/primes 0..100_000_000      a folder with a Cargo.toml is built first
   essaim run simulate.wasm ::: 1 2 3 4           one piece of work for each value
   essaim peers                                   who lends what
+  essaim top                                     how it goes, live: jobs, peers, every chunk
   essaim jobs                                    what is not finished; `essaim attach JOB` goes on with it
 
 What is always the same can stand in essaim.toml (`essaim config` shows it and says where).
@@ -97,6 +98,8 @@ pub enum Command {
     Cancel(Cancel),
     /// List the peers that lend their cores
     Peers(Peers),
+    /// Watch the jobs and peers of this user's nodes; in a pipe, or with --json, one picture of them
+    Top,
     /// Say what is configured, and where: every option, its value and its origin
     Config,
     /// Say how the nodes do that lend this machine

@@ -166,6 +166,7 @@ async fn answer_to(wish: Wish, peer: &Peer, job: &Job) -> serde_json::Value {
         Wish::Jobs => {
             json!([jobs::describe(job.id, &job.manifest, job.progress.borrow().sealed)])
         }
+        Wish::Look => json!(peer.look().await),
         Wish::Cancel(id) if id == job.id => {
             peer.cancel(id).await;
             json!("cancelled")

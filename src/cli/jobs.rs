@@ -257,7 +257,7 @@ fn folding(saved: &Saved) -> Result<Option<Program>, Fail> {
 }
 
 /// The homes to be looked at.
-fn homes(global: &Global) -> Result<Vec<PathBuf>, Fail> {
+pub fn homes(global: &Global) -> Result<Vec<PathBuf>, Fail> {
     match &global.home {
         Some(dir) if dir.is_dir() => Ok(vec![dir.clone()]),
         Some(_) => Ok(Vec::new()),

@@ -66,9 +66,14 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
                 told = now;
             }
             Some(Asked { wish, answer }) = wishes.next() => {
-                if let Wish::Jobs | Wish::Cancel(_) = wish {
+                let other = match wish {
+                    Wish::Look => Some(json!(peer.look().await)),
                     // It has none of its own.
-                    let _ = answer.send(serde_json::Value::Null);
+                    Wish::Jobs | Wish::Cancel(_) => Some(serde_json::Value::Null),
+                    _ => None,
+                };
+                if let Some(other) = other {
+                    let _ = answer.send(other);
                     continue;
                 }
                 if let Wish::Pause | Wish::Resume = wish {
@@ -200,14 +205,15 @@ fn local_dir() -> Option<PathBuf> {
 }
 
 /// The polite way to end a process. Where there is none, waits for ever.
-fn terminate() -> Terminate {
+pub fn terminate() -> Terminate {
     Terminate(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok())
 }
 
-struct Terminate(Option<tokio::signal::unix::Signal>);
+/// See [`terminate`].
+pub struct Terminate(Option<tokio::signal::unix::Signal>);
 
 impl Terminate {
-    async fn recv(&mut self) {
+    pub async fn recv(&mut self) {
         match &mut self.0 {
             Some(signal) => {
                 signal.recv().await;

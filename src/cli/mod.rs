@@ -17,6 +17,7 @@ mod progress;
 mod run;
 mod sandbox;
 mod say;
+mod top;
 
 use std::process::ExitCode;
 
@@ -56,6 +57,7 @@ pub fn main() -> ExitCode {
             args::Command::Results { job } => jobs::results(&global, &job).await,
             args::Command::Cancel(cancel) => jobs::cancel(&global, &cancel).await,
             args::Command::Peers(peers) => peers::peers(&global, &peers).await,
+            args::Command::Top => top::top(&global).await,
             args::Command::Config => owner::show(&configured),
             args::Command::Status => owner::tell(&global, Wish::Status).await,
             args::Command::Pause => owner::tell(&global, Wish::Pause).await,
