@@ -14,6 +14,7 @@ use libp2p::Multiaddr;
 use super::config::Config;
 use super::data;
 use super::sandbox::Kind;
+use super::shell;
 use crate::net::{AddrError, PeerAddr, SwarmName, parse_listen};
 use crate::peer::{HourRange, Hours, HoursError, Terms, When};
 
@@ -102,6 +103,8 @@ pub enum Command {
     Top,
     /// Say what is configured, and where: every option, its value and its origin
     Config,
+    /// Write completions for your shell, and man pages, to your own folders
+    Shell(Setup),
     /// Say how the nodes do that lend this machine
     Status,
     /// Lend nothing until `resume`; what runs stands still
@@ -110,6 +113,16 @@ pub enum Command {
     Resume,
     /// End what runs, hand back the rest, and leave the swarm
     Finish,
+}
+
+/// Write completions for your shell, and man pages, to your own folders.
+///
+/// The shell is the one that SHELL names: bash, zsh or fish. Each file that is written is named.
+#[derive(Debug, Args)]
+pub struct Setup {
+    /// Print one of them instead of writing any
+    #[arg(long, value_name = "KIND")]
+    pub print: Option<shell::Kind>,
 }
 
 /// Lend this machine's cores to the swarm until Ctrl-C.
@@ -312,6 +325,11 @@ pub struct Run {
     pub args: Vec<String>,
 }
 
+/// The command line, described.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// What the person wants.
 #[derive(Debug)]
 pub struct Parsed {
@@ -329,7 +347,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed, clap::
     let fence = |words: &[OsString], word: &str| words.iter().position(|w| w.as_os_str() == OsStr::new(word));
     let parameters = fence(&words, ":::").map(|at| words.split_off(at).split_off(1));
     let arguments = fence(&words, "--").map(|at| words.split_off(at).split_off(1));
-    let mut command = Cli::command();
+    let mut command = command();
     let config = Config::read(&command).map_err(|error| command.error(ErrorKind::Io, error))?;
     command = config.apply(command);
     let usual = command.clone();

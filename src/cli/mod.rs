@@ -17,6 +17,7 @@ mod progress;
 mod run;
 mod sandbox;
 mod say;
+mod shell;
 mod top;
 
 use std::process::ExitCode;
@@ -58,6 +59,7 @@ pub fn main() -> ExitCode {
             args::Command::Cancel(cancel) => jobs::cancel(&global, &cancel).await,
             args::Command::Peers(peers) => peers::peers(&global, &peers).await,
             args::Command::Top => top::top(&global).await,
+            args::Command::Shell(setup) => shell::set_up(&global, &setup),
             args::Command::Config => owner::show(&configured),
             args::Command::Status => owner::tell(&global, Wish::Status).await,
             args::Command::Pause => owner::tell(&global, Wish::Pause).await,

@@ -1,15 +1,16 @@
 //! How a run goes, while it goes: a bar where stderr is a terminal, a plain line now and then where it is not, JSON
 //! where it was asked for.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use essaim_jobs::NodeId;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::json;
 
 use super::args::Global;
-use super::say::{count, say};
+use super::say::{count, rate, say, time};
 use crate::peer::Progress;
 
 /// Time between two lines where there is no terminal.
@@ -25,6 +26,8 @@ pub struct Show<'a> {
     began: Instant,
     last_line: Instant,
     said_alone: bool,
+    /// Whether it has looked: what was here before says nothing of how fast the others come.
+    has_looked: bool,
     me: NodeId,
     lends: bool,
 }
@@ -35,19 +38,32 @@ impl<'a> Show<'a> {
         let is_bar = std::io::stderr().is_terminal() && !global.quiet && !global.json;
         let target = if is_bar { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(u64::from(chunks)), target);
-        let style = ProgressStyle::with_template("{bar:24.cyan/blue} {pos}/{len} · {elapsed} · ETA {eta} · {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let style = ProgressStyle::with_template("{wide_bar:.cyan/blue} {pos}/{len} · {elapsed}{speed} · {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("speed", speed));
         if is_bar {
             bar.enable_steady_tick(Duration::from_millis(250));
         }
         let now = Instant::now();
-        Show { global, bar, is_plain: !is_bar, began: now, last_line: now, said_alone: false, me, lends }
+        Show {
+            global,
+            bar,
+            is_plain: !is_bar,
+            began: now,
+            last_line: now,
+            said_alone: false,
+            has_looked: false,
+            me,
+            lends,
+        }
     }
 
     /// Takes note of how things are.
     pub fn update(&mut self, progress: &Progress) {
         let workers = workers(progress, self.me);
         self.bar.set_position(u64::from(progress.sealed));
+        if !std::mem::replace(&mut self.has_looked, true) {
+            self.bar.reset_eta();
+        }
         self.bar.set_message(match (workers, self.lends) {
             (0, true) => "this machine".to_owned(),
             (0, false) => "waiting for peers".to_owned(),
@@ -101,6 +117,14 @@ impl<'a> Show<'a> {
     /// Takes the bar away.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// How fast it goes, and how long it will still take; nothing while that is not known.
+fn speed(state: &ProgressState, out: &mut dyn Write) {
+    if state.per_sec() > 0.0 && state.eta() > Duration::ZERO {
+        // A bar that cannot be written is not missed.
+        let _ = write!(out, " · {}/s · {} left", rate(state.per_sec()), time(state.eta().as_secs()));
     }
 }
 

@@ -17,4 +17,5 @@ mod later;
 #[cfg(target_os = "linux")]
 mod memory;
 mod sources;
+mod top;
 mod uses;

@@ -9,8 +9,8 @@ use ratatui::widgets::{Block, Borders, Cell, Clear, Paragraph, Row, Sparkline, T
 use super::map;
 use super::scene::{Job, Scene};
 use super::screen::Screen;
-use super::words::{eta, rate, short, state};
-use crate::cli::say::count;
+use super::words::{eta, short, state};
+use crate::cli::say::{count, rate};
 use crate::peer::MemberSnapshot;
 
 /// Lines that the list of jobs has at most, and the lower part.

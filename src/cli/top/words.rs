@@ -1,11 +1,10 @@
 //! A scene in plain lines, for a pipe.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use super::map;
 use super::scene::{Job, Node, Scene};
-use crate::cli::say::count;
+use crate::cli::say::{count, rate, time};
 use crate::peer::MemberSnapshot;
 
 /// Characters of a map.
@@ -88,40 +87,10 @@ pub fn short(name: &str) -> &str {
     name.get(..8).unwrap_or(name)
 }
 
-/// A number of things a second: three digits.
-pub fn rate(rate: f64) -> String {
-    match rate {
-        rate if rate < 10.0 => format!("{rate:.2}"),
-        rate if rate < 100.0 => format!("{rate:.1}"),
-        rate => format!("{rate:.0}"),
-    }
-}
-
 /// How long a job will still take.
 pub fn eta(job: &Job) -> String {
     match job.eta_seconds {
         Some(seconds) if job.rate > 0.0 => format!("{} left", time(seconds)),
         _ => "no end in sight".to_owned(),
-    }
-}
-
-/// A time, its two largest units.
-pub fn time(seconds: u64) -> String {
-    let step = match seconds {
-        0..3_600 => 1,
-        3_600..86_400 => 60,
-        _ => 3_600,
-    };
-    humantime::format_duration(Duration::from_secs(seconds / step * step)).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_rates_are_as_exact_as_anybody_reads_them() {
-        assert_eq!([time(0), time(75), time(4_000), time(90_061)], ["0s", "1m 15s", "1h 6m", "1day 1h"]);
-        assert_eq!([rate(0.0), rate(1.234), rate(12.34), rate(1_234.4)], ["0.00", "1.23", "12.3", "1234"]);
     }
 }
