@@ -38,7 +38,8 @@ impl<'a> Show<'a> {
         let is_bar = std::io::stderr().is_terminal() && !global.quiet && !global.json;
         let target = if is_bar { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(u64::from(chunks)), target);
-        let style = ProgressStyle::with_template("{wide_bar:.cyan/blue} {pos}/{len} · {elapsed}{speed} · {msg}");
+        let style =
+            ProgressStyle::with_template("{wide_bar:.cyan/black.bright} {pos}/{len} · {elapsed}{speed} · {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("speed", speed));
         if is_bar {
             bar.enable_steady_tick(Duration::from_millis(250));

@@ -20,6 +20,7 @@ const LOWER: u16 = 8;
 const FINE: f64 = 1_000.0;
 const QUIET: Style = Style::new().fg(Color::DarkGray);
 const HEAD: Style = Style::new().fg(Color::Gray);
+const TITLE: Style = Style::new().fg(Color::Cyan);
 const KEYS: [(&str, &str); 4] =
     [("↑ ↓", "choose another job"), ("?", "this help"), ("q, Esc", "leave; the nodes go on"), ("Ctrl-C", "the same")];
 
@@ -28,8 +29,9 @@ pub fn draw(frame: &mut Frame<'_>, screen: &Screen) {
     let jobs = screen.scene.jobs.len().clamp(1, JOBS) as u16 + 2;
     let parts = [Constraint::Length(1), Constraint::Length(jobs), Constraint::Fill(1), Constraint::Length(LOWER)];
     let [title, list, middle, lower] = Layout::vertical(parts).areas(frame.area());
-    frame.render_widget(of_nodes(&screen.scene), title);
-    frame.render_widget(Line::from("? help ").style(QUIET).alignment(Alignment::Right), title);
+    let [nodes, help] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(7)]).areas(title);
+    frame.render_widget(of_nodes(&screen.scene), nodes);
+    frame.render_widget(Line::from("? help").style(QUIET), help);
     match screen.job() {
         Some(job) => {
             draw_jobs(frame, list, screen);
@@ -46,7 +48,7 @@ pub fn draw(frame: &mut Frame<'_>, screen: &Screen) {
 }
 
 fn part(title: impl Into<Line<'static>>) -> Block<'static> {
-    Block::new().borders(Borders::TOP).border_style(QUIET).title(title)
+    Block::new().borders(Borders::TOP).border_style(QUIET).title_style(TITLE).title(title)
 }
 
 /// What is lent here, on a line.
@@ -120,7 +122,7 @@ fn draw_peers(frame: &mut Frame<'_>, area: Rect, scene: &Scene, job: &Job) {
     let row = |(at, member): (usize, &MemberSnapshot)| {
         let here = scene.nodes.iter().any(|node| node.seen.peer == member.peer);
         let name = [
-            Span::from("■ ").fg(map::colour(at)),
+            Span::from(" ■ ").fg(map::colour(at)),
             short(&member.peer).to_owned().into(),
             if here { " *" } else { "" }.into(),
         ];
@@ -137,13 +139,13 @@ fn draw_peers(frame: &mut Frame<'_>, area: Rect, scene: &Scene, job: &Job) {
     };
     let room = usize::from(area.height).saturating_sub(2);
     let hidden = job.seen.members.len().saturating_sub(room) + job.seen.more;
-    let more = if hidden > 0 { format!(" and {hidden} more ") } else { String::new() };
+    let more = if hidden > 0 { format!(", {hidden} more") } else { String::new() };
     let head = ["CORES", "RUN", "HOLD", "DONE", "RATE"].map(|word| Cell::new(right(word)));
-    let widths = [12, 5, 4, 7, 7, 7].map(Constraint::Length);
+    let widths = [13, 5, 3, 7, 7, 7].map(Constraint::Length);
     let table = Table::new(job.seen.members.iter().enumerate().take(room).map(row), widths)
-        .header(Row::new([Cell::new("  PEER")].into_iter().chain(head)).style(HEAD))
-        .block(part(" peers (* here) ").title_bottom(more).title(Line::from("").alignment(Alignment::Right)));
-    frame.render_widget(table, area.inner(ratatui::layout::Margin::new(0, 0)));
+        .header(Row::new([Cell::new("   PEER")].into_iter().chain(head)).style(HEAD))
+        .block(part(format!(" peers, * here{more} ")));
+    frame.render_widget(table, area);
 }
 
 fn draw_rates(frame: &mut Frame<'_>, area: Rect, job: &Job) {
@@ -158,7 +160,7 @@ fn draw_rates(frame: &mut Frame<'_>, area: Rect, job: &Job) {
     let bytes = |bytes: u64| bytesize::ByteSize(bytes).display().iec();
     let traffic = &job.seen.traffic;
     let all = bytes(traffic.bytes_in + traffic.bytes_out);
-    let words = format!("messages {}/s, {all} in all", bytes(job.bytes_rate as u64));
+    let words = format!("messages {}/s ({all})", bytes(job.bytes_rate as u64));
     frame.render_widget(Line::from(words).style(HEAD), wire);
 }
 
