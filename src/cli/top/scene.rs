@@ -58,11 +58,21 @@ pub struct Scene {
 }
 
 /// How far a job was.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Point {
     at: Duration,
     sealed: u32,
     bytes: u64,
+    /// Whose they are, where that is known.
+    by: BTreeMap<String, u32>,
+}
+
+impl Point {
+    fn new(at: Duration, seen: &JobSnapshot) -> Point {
+        let by = seen.members.iter().filter_map(|member| Some((member.peer.clone(), member.sealed?)));
+        let bytes = seen.traffic.bytes_in + seen.traffic.bytes_out;
+        Point { at, sealed: seen.sealed, bytes, by: by.collect() }
+    }
 }
 
 /// What was seen before, by job.
@@ -76,6 +86,7 @@ impl History {
     pub fn take(&mut self, at: Duration, looks: Vec<Look>) -> Scene {
         let mut scene = Scene::default();
         let mut jobs: BTreeMap<String, JobSnapshot> = BTreeMap::new();
+        let mut fresh = Vec::new();
         for look in looks {
             let mut node = match look {
                 Look::Node(node) => *node,
@@ -85,12 +96,20 @@ impl History {
                 }
             };
             for job in std::mem::take(&mut node.seen.jobs) {
+                // Of itself a node knows more than others have heard.
+                fresh.extend(job.members.first().map(|me| (job.job.clone(), me.clone())));
                 let knows = |job: &JobSnapshot| (job.own, job.sealed);
                 if jobs.get(&job.job).is_none_or(|other| knows(&job) > knows(other)) {
                     jobs.insert(job.job.clone(), job);
                 }
             }
             scene.nodes.push(node);
+        }
+        for (job, me) in fresh {
+            let members = jobs.get_mut(&job).into_iter().flat_map(|job| &mut job.members);
+            for member in members.filter(|member| member.peer == me.peer) {
+                (member.cores, member.running) = (me.cores, me.running);
+            }
         }
         self.points.retain(|job, _| jobs.contains_key(job));
         scene.jobs = jobs.into_values().map(|job| self.add(at, job)).collect();
@@ -99,33 +118,43 @@ impl History {
     }
 
     /// A job with its rates, now that it is seen once more.
-    fn add(&mut self, at: Duration, seen: JobSnapshot) -> Job {
+    fn add(&mut self, at: Duration, mut seen: JobSnapshot) -> Job {
         let points = self.points.entry(seen.job.clone()).or_default();
         if points.len() == LOOKS {
             points.pop_front();
         }
-        let now = Point { at, sealed: seen.sealed, bytes: seen.traffic.bytes_in + seen.traffic.bytes_out };
-        points.push_back(now);
-        let before = points.iter().find(|point| at.saturating_sub(point.at) <= RATE_OVER).copied().unwrap_or(now);
-        let rate = a_second(before, now, now.sealed.saturating_sub(before.sealed).into());
-        let bytes_rate = a_second(before, now, now.bytes.saturating_sub(before.bytes));
+        points.push_back(Point::new(at, &seen));
+        let Some(before) = points.iter().find(|point| at.saturating_sub(point.at) <= RATE_OVER) else {
+            return Job { seen, ..Job::default() };
+        };
+        let a_second = |n: u64| per_second(n, before.at, at);
+        let since = |now: u32, then: u32| u64::from(now.saturating_sub(then));
+        for member in &mut seen.members {
+            if let Some((now, then)) = member.sealed.zip(before.by.get(&member.peer)) {
+                // Better than its own word.
+                member.rate = a_second(since(now, *then));
+            }
+        }
+        let rate = a_second(since(seen.sealed, before.sealed));
+        let bytes_rate = a_second(points.back().map_or(0, |now| now.bytes.saturating_sub(before.bytes)));
         let left = f64::from(seen.chunks.saturating_sub(seen.sealed));
         let eta_seconds = (rate > 0.0).then(|| (left / rate).ceil() as u64);
         let rates = points.iter().zip(points.iter().skip(1));
-        let rates = rates.map(|(a, b)| a_second(*a, *b, b.sealed.saturating_sub(a.sealed).into())).collect();
+        let rates = rates.map(|(a, b)| per_second(since(b.sealed, a.sealed), a.at, b.at)).collect();
         Job { seen, rate, bytes_rate, eta_seconds, rates }
     }
 }
 
 /// `n` between these two, a second.
-fn a_second(from: Point, to: Point, n: u64) -> f64 {
-    let seconds = to.at.saturating_sub(from.at).as_secs_f64();
+fn per_second(n: u64, from: Duration, to: Duration) -> f64 {
+    let seconds = to.saturating_sub(from).as_secs_f64();
     if seconds > 0.0 { n as f64 / seconds } else { 0.0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::MemberSnapshot;
 
     fn look(node: &str, own: bool, sealed: u32) -> Look {
         let job = JobSnapshot { job: "j".into(), own, sealed, chunks: 100, ..JobSnapshot::default() };
@@ -140,6 +169,28 @@ mod tests {
         assert_eq!(scene.jobs.len(), 1);
         assert!(scene.jobs[0].seen.own);
         assert_eq!((scene.jobs[0].seen.sealed, scene.nodes.len(), scene.deaf.len()), (7, 3, 1));
+    }
+
+    #[test]
+    fn of_itself_a_node_is_believed_and_of_its_speed_the_author() {
+        let member =
+            |running, sealed| MemberSnapshot { peer: "a".into(), running, sealed, ..MemberSnapshot::default() };
+        let with = |look: Look, member| match look {
+            Look::Node(mut node) => {
+                node.seen.jobs[0].members = vec![member];
+                Look::Node(node)
+            }
+            deaf => deaf,
+        };
+        let mut history = History::default();
+        let mut at = |seconds, sealed| {
+            let looks =
+                vec![with(look("a", false, 0), member(3, None)), with(look("b", true, 0), member(1, Some(sealed)))];
+            history.take(Duration::from_secs(seconds), looks).jobs[0].seen.members[0].clone()
+        };
+        at(0, 10);
+        let seen = at(4, 30);
+        assert_eq!((seen.running, seen.sealed, seen.rate), (3, Some(30), 5.0));
     }
 
     #[test]
