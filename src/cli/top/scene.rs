@@ -97,7 +97,8 @@ impl History {
             };
             for job in std::mem::take(&mut node.seen.jobs) {
                 // Of itself a node knows more than others have heard.
-                fresh.extend(job.members.first().map(|me| (job.job.clone(), me.clone())));
+                let me = job.members.iter().find(|member| member.peer == node.seen.peer);
+                fresh.extend(me.map(|me| (job.job.clone(), me.clone())));
                 let knows = |job: &JobSnapshot| (job.own, job.sealed);
                 if jobs.get(&job.job).is_none_or(|other| knows(&job) > knows(other)) {
                     jobs.insert(job.job.clone(), job);
