@@ -131,11 +131,13 @@ mod tests {
             for cell in cells {
                 prop_assert_eq!(cell.chunks.start, next);
                 next = cell.chunks.end;
-                let mut slow = [0; 6];
+                let mut slow = [0; 5];
                 for chunk in cell.chunks.clone() {
-                    slow[layers.iter().position(|layer| layer.contains(chunk)).unwrap_or(5)] += 1;
+                    if let Some(layer) = layers.iter().position(|layer| layer.contains(chunk)) {
+                        slow[layer] += 1;
+                    }
                 }
-                prop_assert_eq!([cell.sealed, cell.failed, cell.done, cell.running, cell.held], slow[..5]);
+                prop_assert_eq!([cell.sealed, cell.failed, cell.done, cell.running, cell.held], slow);
             }
             prop_assert_eq!(next, CHUNKS);
         }

@@ -48,12 +48,14 @@ pub async fn to_the_end(global: &Global, peer: Peer, mut wishes: Wishes, followe
     let fold = fold.map(|program| Fold { program, spec: job.spec() });
     let stop = StopFlag::default();
     let (written, writing) = oneshot::channel();
+    let show = Show::new(global, chunks, peer.net().node(), lends);
+    let bar = show.bar();
     let (leg, stopping) = (Leg { outputs: Arc::clone(&job.outputs), chunks }, stop.clone());
     std::thread::spawn(move || {
         // Whoever waits for it may have given up.
-        let _ = written.send(present(std::iter::once(leg), fold, &stopping));
+        let _ = written.send(present(std::iter::once(leg), fold, &stopping, bar));
     });
-    let outcome = follow(global, &peer, &mut wishes, job, lends, writing).await;
+    let outcome = follow(show, &peer, &mut wishes, job, writing).await;
     let job_took = opened.elapsed();
     stop.stop();
     let me = peer.net().node();
@@ -90,14 +92,12 @@ struct Story {
 
 /// Shows how the job goes until it has ended and its output is written.
 async fn follow(
-    global: &Global,
+    mut show: Show<'_>,
     peer: &Peer,
     wishes: &mut Wishes,
     mut job: Job,
-    lends: bool,
     mut writing: oneshot::Receiver<Result<(), Unwritten>>,
 ) -> Result<(End, Story), Halt> {
-    let mut show = Show::new(global, job.manifest.chunks, peer.net().node(), lends);
     let mut story = Story::default();
     let mut failed = None;
     let mut written: Option<Result<(), Unwritten>> = None;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use essaim_jobs::{JobId, Manifest};
 use essaim_worker::{Engine, EngineConfig, Mode, Program, StopFlag};
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::args::{Attach, Cancel, Global, all_cpus, half_memory};
@@ -146,7 +147,7 @@ pub async fn results(global: &Global, job: &str) -> Result<(), Fail> {
         });
         outputs.close();
         let leg = Leg { outputs: Arc::new(outputs), chunks };
-        match present(std::iter::once(leg), fold.transpose()?, &StopFlag::default()) {
+        match present(std::iter::once(leg), fold.transpose()?, &StopFlag::default(), ProgressBar::hidden()) {
             Ok(()) => Ok(()),
             Err(Unwritten::Ended) => Err(missing()),
             Err(Unwritten::Closed) => Err(Fail::new("", "").with_status(141)),

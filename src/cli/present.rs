@@ -1,11 +1,12 @@
 //! Puts the outputs of a job on standard output: in order as they come, or folded by the program itself.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use essaim_jobs::Role;
 use essaim_worker::{ChunkSpec, JobSpec, Program, StopFlag};
+use indicatif::ProgressBar;
 
 use super::fail::Fail;
 use crate::blob::Blob;
@@ -39,13 +40,14 @@ pub enum Unwritten {
     Failed(Fail),
 }
 
-/// Writes the outputs of all legs in order, or their fold, to standard output as they come. Blocks.
+/// Writes the outputs of all legs in order, or their fold, to standard output as they come, beside a bar. Blocks.
 pub fn present(
     legs: impl Iterator<Item = Leg> + Send + 'static,
     fold: Option<Fold>,
     stop: &StopFlag,
+    bar: ProgressBar,
 ) -> Result<(), Unwritten> {
-    let mut stdout = io::stdout().lock();
+    let mut stdout = Beside(bar);
     match fold {
         None => {
             for Leg { outputs, chunks } in legs {
@@ -56,10 +58,9 @@ pub fn present(
             stdout.flush().map_err(unwritten)
         }
         Some(fold) => {
-            drop(stdout);
             let frames = Frames { legs, leg: None, body: None, stop: stop.clone() };
             let refused = Arc::default();
-            let stdout = Stdout { refused: Arc::clone(&refused) };
+            let stdout = Stdout { out: stdout, refused: Arc::clone(&refused) };
             let done = fold.program.run_streaming(&fold.spec, ChunkSpec::once(Role::Reduce), frames, stdout, stop);
             match done {
                 Ok(_) => io::stdout().flush().map_err(unwritten),
@@ -101,9 +102,24 @@ fn unwritten(error: io::Error) -> Unwritten {
     }
 }
 
+/// Standard output; where that is a terminal, a bar that may be there gives way.
+struct Beside(ProgressBar);
+
+impl Write for Beside {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stdout = io::stdout();
+        if stdout.is_terminal() { self.0.suspend(|| stdout.write(bytes)) } else { stdout.write(bytes) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
 /// Standard output, as a fold writes to it: what the system refused is kept, so that a full disk is told from a reader
 /// that has gone.
 struct Stdout {
+    out: Beside,
     refused: Arc<Mutex<Option<io::Error>>>,
 }
 
@@ -119,11 +135,13 @@ impl Stdout {
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.note(io::stdout().write(bytes))
+        let done = self.out.write(bytes);
+        self.note(done)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.note(io::stdout().flush())
+        let done = self.out.flush();
+        self.note(done)
     }
 }
 

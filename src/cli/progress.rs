@@ -58,6 +58,11 @@ impl<'a> Show<'a> {
         }
     }
 
+    /// The bar, for whoever writes to the same terminal.
+    pub fn bar(&self) -> ProgressBar {
+        self.bar.clone()
+    }
+
     /// Takes note of how things are.
     pub fn update(&mut self, progress: &Progress) {
         let workers = workers(progress, self.me);
