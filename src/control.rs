@@ -14,8 +14,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// The name of the socket.
 const NAME: &str = "control";
-/// The longest line, bytes.
+/// The longest line that a node takes, and the longest answer, bytes.
 const LINE: u64 = 64 << 10;
+const ANSWER: u64 = 1 << 20;
 /// How long one that has connected may take to say what it wants.
 const SPEAK_WITHIN: Duration = Duration::from_secs(5);
 
@@ -31,6 +32,8 @@ pub enum Wish {
     Finish,
     /// Say how it goes.
     Status,
+    /// Say all that there is to look at: itself, its jobs, who works on them, and how far their chunks are.
+    Look,
     /// Say which jobs of its author it follows, and how far they are.
     Jobs,
     /// End this one, if it follows it.
@@ -146,7 +149,7 @@ pub async fn ask(dir: &Path, wish: Wish) -> io::Result<Option<serde_json::Value>
     let (read, mut write) = stream.into_split();
     write.write_all(format!("{}\n", serde_json::to_string(&wish)?).as_bytes()).await?;
     let mut line = String::new();
-    if BufReader::new(read.take(LINE)).read_line(&mut line).await? == 0 {
+    if BufReader::new(read.take(ANSWER)).read_line(&mut line).await? == 0 {
         return Err(io::Error::new(ErrorKind::UnexpectedEof, "it is leaving"));
     }
     Ok(Some(serde_json::from_str(&line)?))

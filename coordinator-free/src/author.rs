@@ -66,6 +66,11 @@ impl Author {
         }
     }
 
+    /// Chunks that failed, and are not sealed.
+    pub(crate) fn failed(&self) -> impl Iterator<Item = u32> {
+        self.failures.keys().copied()
+    }
+
     /// Things kept one by one.
     pub(crate) fn len(&self) -> usize {
         let voices: usize = self.tallies.values().map(Tally::len).sum();

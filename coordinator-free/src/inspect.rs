@@ -26,8 +26,7 @@ impl Member {
             silent: Duration::ZERO,
             behind: if open.is_empty() { Duration::ZERO } else { self.work.longest_flight(self.now) },
         }];
-        let elsewhere = self.author.iter().flat_map(|author| &author.directory.records);
-        for (node, signed) in self.ledger.records().iter().chain(elsewhere) {
+        for (node, signed) in self.records() {
             let Some(peer) = self.peers.get(node) else { continue };
             let open = sets::minus(&sets::minus(&signed.body.held, &signed.body.done), sealed);
             let since = self.now.saturating_sub(peer.progress);
@@ -72,8 +71,7 @@ impl Member {
                 running: flying.is_some(),
             });
         }
-        let elsewhere = self.author.iter().flat_map(|author| &author.directory.records);
-        for (node, signed) in self.ledger.records().iter().chain(elsewhere) {
+        for (node, signed) in self.records() {
             let record = &signed.body;
             let Some(peer) = self.peers.get(node).filter(|peer| peer.alive() && has(record)) else { continue };
             let open = sets::minus(&sets::minus(&record.held, &record.done), sealed);

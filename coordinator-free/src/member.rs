@@ -16,7 +16,7 @@ use crate::gossip::Voice;
 use crate::groups::Group;
 use crate::io::{Input, Output};
 use crate::ledger::{Ledger, Rejection};
-use crate::message::{Close, Load, MEMBERS, Message, Reason};
+use crate::message::{Close, Load, MEMBERS, Message, Reason, Record};
 use crate::peers::Peer;
 use crate::recover::Recover;
 use crate::report::Reporter;
@@ -191,6 +191,12 @@ impl Member {
         self.compare();
         self.look_around();
         self.settle();
+    }
+
+    /// The records of all others that it knows of.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (&NodeId, &Signed<Record>)> {
+        let elsewhere = self.author.iter().flat_map(|author| &author.directory.records);
+        self.ledger.records().iter().chain(elsewhere)
     }
 
     /// At the author: how often each node was with those who agreed, and how often it was outvoted; since this member was

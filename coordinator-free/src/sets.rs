@@ -58,6 +58,11 @@ pub(crate) fn row(rows: Rows, row: u8) -> Range<u32> {
     start..start + rows.chunks
 }
 
+/// The chunks that the slots of `set` run: a set of the first row, in which they stand in order.
+pub(crate) fn chunks(rows: Rows, set: &IntervalSet) -> IntervalSet {
+    within(&union([set, &siblings(rows, set)]), row(rows, 0))
+}
+
 /// The slots that run the same chunks as those of `set`, in the other rows.
 pub(crate) fn siblings(rows: Rows, set: &IntervalSet) -> IntervalSet {
     if rows.copies < 2 || rows.chunks == 0 {
@@ -135,6 +140,7 @@ mod tests {
                 .flat_map(|slot| rows.slots_of(rows.chunk(slot)).filter(move |other| *other != slot))
                 .collect();
             prop_assert_eq!(slow(&siblings(rows, &a)), expected);
+            prop_assert_eq!(slow(&super::chunks(rows, &a)), a.iter().map(|slot| rows.chunk(slot)).collect());
         }
     }
 }

@@ -14,6 +14,7 @@ use libp2p::Multiaddr;
 
 use super::config::Config;
 use super::data;
+use super::shell;
 use crate::machine::{LEAST_MEMORY, all_cpus, half_memory};
 use crate::net::{AddrError, PeerAddr, SwarmName, parse_listen};
 use crate::peer::{HourRange, Hours, HoursError, Terms, When, Whose};
@@ -33,6 +34,7 @@ Examples:
   essaim run simulate.wasm ::: 1 2 3 4           one piece of work for each value
   essaim new hello                               a job of your own, to be changed and run
   essaim peers                                   who lends what
+  essaim top                                     how it goes, live: jobs, peers, every chunk
   essaim jobs                                    what is not finished; `essaim attach JOB` goes on with it
   essaim explain                                 why it does not go on; `essaim doctor` looks at this machine
 
@@ -107,8 +109,12 @@ pub enum Command {
     Explain(Explain),
     /// Look at this machine, and say what is wrong with it, and what to do
     Doctor,
+    /// Watch the jobs and peers of this user's nodes; in a pipe, or with --json, one picture of them
+    Top,
     /// Say what is configured, and where: every option, its value and its origin
     Config,
+    /// Write completions for your shell, and man pages, to your own folders
+    Shell(Setup),
     /// Say how the nodes do that lend this machine
     Status,
     /// Lend nothing until `resume`; what runs stands still
@@ -117,6 +123,16 @@ pub enum Command {
     Resume,
     /// End what runs, hand back the rest, and leave the swarm
     Finish,
+}
+
+/// Write completions for your shell, and man pages, to your own folders.
+///
+/// The shell is the one that SHELL names: bash, zsh or fish. Each file that is written is named.
+#[derive(Debug, Args)]
+pub struct Setup {
+    /// Print one of them instead of writing any
+    #[arg(long, value_name = "KIND")]
+    pub print: Option<shell::Kind>,
 }
 
 /// Lend this machine's cores to the swarm until Ctrl-C.
@@ -415,6 +431,11 @@ pub struct Run {
     pub args: Vec<String>,
 }
 
+/// The command line, described.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// What the person wants.
 #[derive(Debug)]
 pub struct Parsed {
@@ -437,7 +458,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed, clap::
     if let (Some(values), None) = (&mut parameters, &arguments) {
         arguments = dashes(values).map(|at| values.split_off(at).split_off(1));
     }
-    let mut command = Cli::command();
+    let mut command = command();
     let config = Config::read(&command).map_err(|error| command.error(ErrorKind::Io, error))?;
     command = config.apply(command);
     let usual = command.clone();

@@ -54,12 +54,13 @@ pub async fn to_the_end(global: &Global, peer: Peer, mut wishes: Wishes, followe
     let stop = StopFlag::default();
     let (written, writing) = oneshot::channel();
     let (mut legs, queue) = Legs::new(job, coming);
-    let stopping = stop.clone();
+    let show = Show::new(global, lends);
+    let (to, stopping) = (to.beside(show.bar()), stop.clone());
     std::thread::spawn(move || {
         // Whoever waits for it may have given up.
         let _ = written.send(present(queue, to, fold, &stopping));
     });
-    let outcome = follow(global, &peer, &mut wishes, &mut legs, Show::new(global, lends), writing, &stop).await;
+    let outcome = follow(global, &peer, &mut wishes, &mut legs, show, writing, &stop).await;
     let job_took = opened.elapsed();
     stop.stop();
     let me = peer.net().node();
@@ -207,6 +208,7 @@ async fn answer_to(wish: Wish, peer: &Peer, jobs: &[&Job]) -> serde_json::Value 
             let describe = |job: &&Job| jobs::describe(job.id, &job.manifest, job.progress.borrow().sealed);
             jobs.iter().map(describe).collect()
         }
+        Wish::Look => json!(peer.look().await),
         Wish::Cancel(id) if jobs.iter().any(|job| job.id == id) => {
             peer.cancel(id).await;
             json!("cancelled")

@@ -67,9 +67,16 @@ pub async fn join(global: &Global, join: &Join) -> Result<(), Fail> {
                 told = now;
             }
             Some(Asked { wish, answer }) = wishes.next() => {
-                if let Wish::Jobs | Wish::Cancel(_) | Wish::Explain(..) | Wish::Ended = wish {
+                let other = match wish {
+                    Wish::Look => Some(json!(peer.look().await)),
                     // It has none of its own, but may have had.
-                    let _ = answer.send(explain::answer(wish, &peer).await);
+                    Wish::Jobs | Wish::Cancel(_) | Wish::Explain(..) | Wish::Ended => {
+                        Some(explain::answer(wish, &peer).await)
+                    }
+                    _ => None,
+                };
+                if let Some(other) = other {
+                    let _ = answer.send(other);
                     continue;
                 }
                 if let Wish::Pause | Wish::Resume = wish {
@@ -195,14 +202,15 @@ pub async fn start(global: &Global, home: Home, kind: sandbox::Kind, terms: Term
 }
 
 /// The polite way to end a process. Where there is none, waits for ever.
-fn terminate() -> Terminate {
+pub fn terminate() -> Terminate {
     Terminate(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok())
 }
 
-struct Terminate(Option<tokio::signal::unix::Signal>);
+/// See [`terminate`].
+pub struct Terminate(Option<tokio::signal::unix::Signal>);
 
 impl Terminate {
-    async fn recv(&mut self) {
+    pub async fn recv(&mut self) {
         match &mut self.0 {
             Some(signal) => {
                 signal.recv().await;

@@ -23,7 +23,9 @@ mod python;
 mod reasons;
 mod run;
 mod say;
+mod shell;
 mod stream;
+mod top;
 
 use std::process::ExitCode;
 
@@ -64,6 +66,8 @@ pub fn main() -> ExitCode {
             args::Command::Peers(peers) => peers::peers(&global, &peers).await,
             args::Command::Explain(what) => explain::explain(&global, &what).await,
             args::Command::Doctor => doctor::doctor(&global).await,
+            args::Command::Top => top::top(&global).await,
+            args::Command::Shell(setup) => shell::set_up(&global, &setup),
             args::Command::Config => owner::show(&configured),
             args::Command::Status => owner::tell(&global, Wish::Status).await,
             args::Command::Pause => owner::tell(&global, Wish::Pause).await,

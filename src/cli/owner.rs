@@ -8,22 +8,18 @@ use serde_json::Value;
 
 use super::args::Global;
 use super::fail::Fail;
+use super::jobs;
 use super::join::roughly;
 use super::say::count;
 use crate::control::{self, Wish};
-use crate::store::Home;
 
 /// Tells the node in the home that was named, or all of this user's, what is wanted, and prints how each is then.
 ///
 /// # Errors
 /// No node runs here, or one does not answer.
 pub async fn tell(global: &Global, wish: Wish) -> Result<(), Fail> {
-    let homes = match &global.home {
-        Some(dir) => vec![dir.clone()],
-        None => Home::defaults().map_err(|e| Fail::of(&e, e.hint()))?,
-    };
     let mut answers = Vec::new();
-    for home in homes {
+    for home in jobs::homes(global)? {
         if let Some(answer) =
             control::ask(&home, wish).await.map_err(|error| deaf(&home, &error))?.filter(|answer| !answer.is_null())
         {

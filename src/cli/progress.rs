@@ -1,15 +1,16 @@
 //! How a run goes, while it goes: a bar where stderr is a terminal, a plain line now and then where it is not, JSON
 //! where it was asked for.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::json;
 
 use super::args::Global;
-use super::say::{count, say};
+use super::say::{count, rate, say, time};
 
 /// Time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -32,7 +33,7 @@ pub struct SoFar {
 }
 
 /// The bar, and what there is instead while nobody knows how much there will be.
-const BAR: &str = "{bar:24.cyan/blue} {pos}/{len} · {elapsed} · ETA {eta} · {msg}";
+const BAR: &str = "{wide_bar:.cyan/black.bright} {pos}/{len} · {elapsed}{speed} · {msg}";
 const NO_END: &str = "{spinner:.cyan} {pos} of {len} chunks so far · {elapsed} · {msg}";
 
 /// Shows the progress of one run.
@@ -44,6 +45,8 @@ pub struct Show<'a> {
     last_line: Instant,
     said_alone: bool,
     style: &'static str,
+    /// Whether it has looked: what was here before says nothing of how fast the others come.
+    has_looked: bool,
     lends: bool,
 }
 
@@ -57,7 +60,22 @@ impl<'a> Show<'a> {
             bar.enable_steady_tick(Duration::from_millis(250));
         }
         let now = Instant::now();
-        Show { global, bar, is_plain: !is_bar, began: now, last_line: now, said_alone: false, style: "", lends }
+        Show {
+            global,
+            bar,
+            is_plain: !is_bar,
+            began: now,
+            last_line: now,
+            said_alone: false,
+            has_looked: false,
+            style: "",
+            lends,
+        }
+    }
+
+    /// The bar, for whoever writes to the same terminal.
+    pub fn bar(&self) -> ProgressBar {
+        self.bar.clone()
     }
 
     /// Takes note of how things are.
@@ -66,10 +84,14 @@ impl<'a> Show<'a> {
         let style = if read.is_some() { NO_END } else { BAR };
         if style != self.style {
             self.style = style;
-            self.bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
+            self.bar.set_style(style.with_key("speed", speed));
         }
         self.bar.set_length(u64::from(chunks));
         self.bar.set_position(u64::from(sealed));
+        if !std::mem::replace(&mut self.has_looked, true) {
+            self.bar.reset_eta();
+        }
         let who = match (workers, self.lends) {
             (0, true) => "this machine".to_owned(),
             (0, false) => "waiting for peers".to_owned(),
@@ -139,5 +161,13 @@ impl<'a> Show<'a> {
     /// Takes the bar away.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// How fast it goes, and how long it will still take; nothing while that is not known.
+fn speed(state: &ProgressState, out: &mut dyn Write) {
+    if state.per_sec() > 0.0 && state.eta() > Duration::ZERO {
+        // A bar that cannot be written is not missed.
+        let _ = write!(out, " · {}/s · {} left", rate(state.per_sec()), time(state.eta().as_secs()));
     }
 }

@@ -1,6 +1,7 @@
 //! How things are said on stderr: in words for a person, as JSON lines for a program, or not at all.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -45,4 +46,34 @@ pub fn count(n: u64, thing: &str) -> String {
     }
     let plural = if n == 1 { "" } else { "s" };
     format!("{out} {thing}{plural}")
+}
+
+/// So many things a second, in three digits.
+pub fn rate(rate: f64) -> String {
+    match rate {
+        rate if rate < 10.0 => format!("{rate:.2}"),
+        rate if rate < 100.0 => format!("{rate:.1}"),
+        rate => format!("{rate:.0}"),
+    }
+}
+
+/// A time in its two largest units.
+pub fn time(seconds: u64) -> String {
+    let step = match seconds {
+        0..3_600 => 1,
+        3_600..86_400 => 60,
+        _ => 3_600,
+    };
+    humantime::format_duration(Duration::from_secs(seconds / step * step)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_rates_are_as_exact_as_anybody_reads_them() {
+        assert_eq!([time(0), time(75), time(4_000), time(90_061)], ["0s", "1m 15s", "1h 6m", "1day 1h"]);
+        assert_eq!([rate(0.0), rate(1.234), rate(12.34), rate(1_234.4)], ["0.00", "1.23", "12.3", "1234"]);
+    }
 }

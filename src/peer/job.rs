@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use coordinator_free::message::MESSAGE_BYTES;
 use coordinator_free::{Member, Message, Notice, Resume};
@@ -29,6 +30,9 @@ use crate::store::{Inputs, Outputs, Partial};
 /// Outputs that an author fetches at once; up to 1 MiB they are in memory until they are safe, larger ones in files.
 const COLLECTING: usize = 8;
 
+/// An author of which nothing was seen for so long is away.
+pub const AWAY: Duration = Duration::from_secs(6);
+
 /// A job that this node takes part in.
 pub struct JobState {
     /// Its number in the pool.
@@ -41,6 +45,8 @@ pub struct JobState {
     pub announcement: Option<Announcement>,
     /// When it was last announced, by anyone.
     pub announced: Instant,
+    /// Since when this node takes part in it.
+    pub opened: Instant,
     /// When the author was last known to be there.
     pub author_heard: Instant,
     /// Who may have its blobs.
@@ -66,6 +72,11 @@ impl JobState {
             let sealed = self.member.sealed();
             author.costs.note(self.manifest.rows(), slots, cpu_micros, |slot| !sealed.contains(slot));
         }
+    }
+
+    /// Whether its author is away.
+    pub fn is_left(&self) -> bool {
+        self.place.left || self.author_heard.elapsed() >= AWAY
     }
 
     /// Its large blobs that are all here.

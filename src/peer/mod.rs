@@ -19,6 +19,7 @@ mod power;
 mod provisions;
 mod reports;
 mod repute;
+mod snapshot;
 mod source;
 mod why;
 pub mod wire;
@@ -33,6 +34,7 @@ pub use power::on_battery;
 pub use provisions::{mounted, spec};
 pub use reports::note;
 pub use repute::{Known, forgive, known};
+pub use snapshot::{CellSnapshot, JobSnapshot, MemberSnapshot, Snapshot};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -49,6 +51,7 @@ use essaim_jobs::{
 };
 use essaim_worker::{DataFile, EngineError, Input, JobSpec, Sandbox, Stretch};
 use libp2p::Multiaddr;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::net::{self, NetError, PeerAddr, SwarmName};
@@ -291,7 +294,7 @@ pub struct End {
 }
 
 /// What a job cost on the wire, at one node: the members' messages, not the blobs.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Messages sent, each gossip counted once.
     pub messages_out: u64,
@@ -650,6 +653,14 @@ impl Peer {
     pub async fn cancel(&self, job: JobId) {
         // A node that is gone has no job to cancel.
         let _ = self.commands.send(hive::Command::Cancel(job)).await;
+    }
+
+    /// What there is to look at in it. Empty where it is shutting down.
+    pub async fn look(&self) -> Snapshot {
+        let (reply, told) = oneshot::channel();
+        // A node that is gone has nothing to show.
+        let _ = self.commands.send(hive::Command::Look(reply)).await;
+        told.await.unwrap_or_default()
     }
 
     /// Takes leave of the jobs it works for, says so to its peers, and stops. What runs may come to its end, even if it

@@ -25,4 +25,5 @@ mod sources;
 mod splitting;
 #[cfg(target_os = "linux")]
 mod stream;
+mod top;
 mod uses;

@@ -10,6 +10,7 @@ mod sink;
 use std::io::{self, ErrorKind, Write};
 
 use essaim_worker::StopFlag;
+use indicatif::ProgressBar;
 
 use self::folder::Folder;
 use self::joblog::JobLog;
@@ -51,7 +52,7 @@ impl Destination {
     /// # Errors
     /// A file or a folder cannot be written, in a way that the person can mend before anything is run.
     pub fn open(out: &Out, again: bool) -> Result<Destination, Fail> {
-        let sink = || out.out.as_deref().map_or(Ok(Sink::Stdout), Sink::file);
+        let sink = || out.out.as_deref().map_or(Ok(Sink::Stdout(None)), Sink::file);
         let way = match &out.results {
             Some(dir) => Way::Files(Folder::open(dir)?),
             None if out.unordered => Way::AsTheyCome(sink()?),
@@ -63,6 +64,16 @@ impl Destination {
 }
 
 impl Destination {
+    /// The same, with a bar on the terminal, which gives way to what is printed there.
+    pub fn beside(self, bar: ProgressBar) -> Destination {
+        let way = match self.way {
+            Way::InOrder(sink) => Way::InOrder(sink.beside(bar)),
+            Way::AsTheyCome(sink) => Way::AsTheyCome(sink.beside(bar)),
+            files @ Way::Files(_) => files,
+        };
+        Destination { way, ..self }
+    }
+
     /// It is another job than the one that some of this had been written of.
     ///
     /// # Errors

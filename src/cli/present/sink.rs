@@ -1,10 +1,11 @@
 //! One place to which bytes go: standard output, or a file that has its name only when all is there.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use indicatif::ProgressBar;
 use tempfile::{Builder, NamedTempFile};
 
 use super::{Unwritten, unwritten};
@@ -16,7 +17,8 @@ const MODE: u32 = 0o666;
 /// Where bytes go.
 #[derive(Debug)]
 pub enum Sink {
-    Stdout,
+    /// Beside a bar, perhaps.
+    Stdout(Option<ProgressBar>),
     /// A new file beside the one that it will replace.
     New(NamedTempFile, PathBuf),
     /// Something that cannot be replaced: a pipe or a device.
@@ -48,6 +50,14 @@ impl Sink {
         }
     }
 
+    /// The same, where it is standard output with a bar.
+    pub fn beside(self, bar: ProgressBar) -> Sink {
+        match self {
+            Sink::Stdout(_) => Sink::Stdout(Some(bar)),
+            other => other,
+        }
+    }
+
     /// All has been written: it is there now.
     ///
     /// # Errors
@@ -76,7 +86,8 @@ pub fn new_beside(path: &Path) -> io::Result<NamedTempFile> {
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Sink::Stdout => io::stdout().write(bytes),
+            Sink::Stdout(Some(bar)) if io::stdout().is_terminal() => bar.suspend(|| io::stdout().write(bytes)),
+            Sink::Stdout(_) => io::stdout().write(bytes),
             Sink::New(file, _) => file.write(bytes),
             Sink::Stream(file) => file.write(bytes),
         }
@@ -84,7 +95,7 @@ impl Write for Sink {
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Sink::Stdout => io::stdout().flush(),
+            Sink::Stdout(_) => io::stdout().flush(),
             Sink::New(file, _) => file.flush(),
             Sink::Stream(file) => file.flush(),
         }

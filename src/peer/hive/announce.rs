@@ -1,7 +1,6 @@
 //! Tells others of open jobs: of our own, and of those whose author is away.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use bytes::Bytes;
 use essaim_jobs::bounds::Text;
@@ -11,11 +10,8 @@ use tracing::warn;
 
 use super::Hive;
 use crate::net::{self, Topic};
-use crate::peer::job::JobState;
+use crate::peer::job::{AWAY, JobState};
 use crate::peer::wire::{ADDRESSES, Announcement, Direct, Place};
-
-/// An author of which nothing was seen for so long is away.
-pub(super) const AWAY: Duration = Duration::from_secs(6);
 
 impl Hive {
     pub(super) fn announcement(&mut self, job: JobId) -> Option<Announcement> {
@@ -68,9 +64,7 @@ impl Hive {
     /// Announces the jobs of authors that are away, where nobody else has of late; whoever connects is told of them.
     pub(super) async fn stand_in(&mut self) {
         let me = self.me;
-        let away = |state: &&mut JobState| {
-            state.announcement.is_some() && (state.place.left || state.author_heard.elapsed() >= AWAY)
-        };
+        let away = |state: &&mut JobState| state.announcement.is_some() && state.is_left();
         let mut passed_on = Vec::new();
         let mut due = Vec::new();
         for state in self.jobs.values_mut().filter(away) {

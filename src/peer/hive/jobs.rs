@@ -197,6 +197,7 @@ impl Hive {
             place,
             announcement,
             announced: Instant::now(),
+            opened: Instant::now(),
             author_heard: Instant::now(),
             holders,
             held: provisions.held,

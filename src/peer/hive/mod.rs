@@ -6,6 +6,7 @@ mod announce;
 mod away;
 mod explain;
 mod jobs;
+mod look;
 mod wants;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -33,9 +34,8 @@ use crate::peer::provisions::{Provisions, program_of};
 use crate::peer::reports::{Done, Gauges, Reporter};
 use crate::peer::source::{Holders, Lack};
 use crate::peer::wire::{ANNOUNCEMENT_BYTES, Announcement, Direct};
-use crate::peer::{JobStatus, Status, since_1970};
+use crate::peer::{JobStatus, Snapshot, Status, since_1970};
 use crate::store::{Blobs, Done as Kept, Store};
-use announce::AWAY;
 use away::Revoked;
 use jobs::LEAST_KEPT;
 
@@ -65,6 +65,8 @@ pub enum Command {
     Explain(JobId, Option<u32>, oneshot::Sender<Option<Vec<Finding>>>),
     /// Tell all who work on a job that its author has ended it; how many have heard.
     Revoke(Box<Signed<Close>>, watch::Sender<usize>),
+    /// Tell what there is to look at.
+    Look(oneshot::Sender<Snapshot>),
     Leave,
 }
 
@@ -258,6 +260,10 @@ impl Hive {
                         let _ = reply.send(self.explain(job, chunk, &self.net.peers().await));
                     }
                     Some(Command::Revoke(word, told)) => self.revoke(*word, told).await,
+                    Some(Command::Look(reply)) => {
+                        // Who asked may have gone.
+                        let _ = reply.send(self.snapshot());
+                    }
                     Some(Command::Leave) => {
                         self.leaving = true;
                         leave_by = Some(Instant::now() + LEAVE_WITHIN);
@@ -529,7 +535,7 @@ impl Hive {
             if !state.place.left && (self.connected.contains(&author) || author == self.me) {
                 state.author_heard = Instant::now();
             }
-            let there = !state.place.left && state.author_heard.elapsed() < AWAY;
+            let there = !state.is_left();
             let view = state.member.view();
             let others = view.members.iter().map(|member| member.node);
             let others = others.filter(|node| *node != author && self.connected.contains(node)).collect();
@@ -548,7 +554,7 @@ impl Hive {
             let (held, running) = view.members.first().map_or((0, 0), |me| (me.held, u64::from(me.load.running)));
             let away = state.author_heard.elapsed();
             let keep = Duration::from_secs(state.manifest.keep_seconds.into()).max(LEAST_KEPT);
-            let forgotten_in = (state.place.left || away >= AWAY).then(|| keep.saturating_sub(away));
+            let forgotten_in = state.is_left().then(|| keep.saturating_sub(away));
             let percents = self.gauges.of(state.number);
             JobStatus { name: printable(&state.manifest.name), held, running, percents, forgotten_in }
         });
