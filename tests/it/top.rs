@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::node::{Worker, World, guest, run, until};
 
+/// More than are run before somebody has looked, however slow that is.
+const CHUNKS: u64 = 300;
+
 #[test]
 fn top_names_the_nodes_the_job_and_how_far_it_is() {
     let world = World::new("top");
@@ -16,7 +19,7 @@ fn top_names_the_nodes_the_job_and_how_far_it_is() {
         join
     };
     let worker = Worker::start(join(&world));
-    let values: Vec<String> = (0..60).map(|i| i.to_string()).collect();
+    let values: Vec<String> = (0..CHUNKS).map(|i| i.to_string()).collect();
     let mut command = world.bare("run");
     command.args(["--no-mdns", "--cpus", "0", "--peer", &worker.address]).arg(guest("slow")).arg(":::").args(&values);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -28,7 +31,7 @@ fn top_names_the_nodes_the_job_and_how_far_it_is() {
         seen = serde_json::from_slice(&ran.stdout).unwrap();
         let sealed = seen["jobs"][0]["sealed"].as_u64();
         assert!(child.try_wait().unwrap().is_none(), "the job has ended before anybody has seen it: {seen}");
-        sealed.is_some_and(|sealed| (1..60).contains(&sealed)) && seen["jobs"][0]["members"][1]["running"] == 1
+        sealed.is_some_and(|sealed| (1..CHUNKS).contains(&sealed)) && seen["jobs"][0]["members"][1]["running"] == 1
     });
 
     let homes = seen["nodes"].as_array().unwrap();
@@ -36,19 +39,22 @@ fn top_names_the_nodes_the_job_and_how_far_it_is() {
     assert!(homes.iter().any(|node| node["peer"] == worker.peer.as_str() && node["lent"] == 1), "{seen}");
     // Both nodes tell of it: it is shown once, by its author.
     let [job] = &seen["jobs"].as_array().unwrap()[..] else { panic!("{seen}") };
-    assert_eq!((&job["name"], &job["own"], &job["chunks"]), (&"slow".into(), &true.into(), &60.into()));
+    assert_eq!((&job["name"], &job["own"], &job["chunks"]), (&"slow".into(), &true.into(), &CHUNKS.into()));
     let member = &job["members"][1];
     assert_eq!((&member["peer"], &member["cores"]), (&worker.peer.as_str().into(), &1.into()));
     assert_eq!(member["sealed"], job["sealed"], "nobody else runs it");
     let cells = job["cells"].as_array().unwrap();
     let sum = |name: &str| cells.iter().filter_map(|cell| cell[name].as_u64()).sum::<u64>();
-    assert_eq!(sum("chunks"), 60);
+    assert_eq!(sum("chunks"), CHUNKS);
     assert_eq!(sum("sealed"), job["sealed"].as_u64().unwrap());
-    assert_eq!(sum("sealed") + sum("done") + sum("running") + sum("held"), 60, "no chunk is nobody's: {seen}");
+    assert_eq!(sum("sealed") + sum("done") + sum("running") + sum("held"), CHUNKS, "no chunk is nobody's: {seen}");
 
     let plain = run(&mut world.bare("top"), b"").well();
     let plain = String::from_utf8(plain.stdout).unwrap();
-    assert!(plain.contains("of 60 chunks") && plain.contains(&worker.peer[..8]) && plain.contains('█'), "{plain}");
+    assert!(
+        plain.contains(&format!("of {CHUNKS} chunks")) && plain.contains(&worker.peer[..8]) && plain.contains('█'),
+        "{plain}"
+    );
     child.kill().unwrap();
     child.wait().unwrap();
 }
