@@ -41,13 +41,16 @@ impl Member {
         sets::union(held.iter().chain([&self.work.held]))
     }
 
-    /// What a member holds whose leases stand: of one that does not get on what it has run, as it will send that.
+    /// What a member holds whose leases stand: of one that does not get on what it has run, as it will send that. What
+    /// has failed there and came back to it does not count at the author: it cannot run that, and may not get rid of it.
     fn standing(&self, node: &NodeId, record: &Record) -> IntervalSet {
-        match self.peers.get(node) {
+        let held = match self.peers.get(node) {
             Some(peer) if peer.holds() => record.held.clone(),
             Some(peer) if peer.alive() => record.held.intersection(&record.done),
             _ => IntervalSet::new(),
-        }
+        };
+        let distrusted = self.author.as_ref().and_then(|author| author.distrusted(node));
+        distrusted.map_or_else(|| held.clone(), |distrusted| sets::minus(&held, distrusted))
     }
 
     pub(crate) fn holds(&self, node: &NodeId) -> bool {

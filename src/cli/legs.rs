@@ -446,6 +446,7 @@ fn add(sum: &mut End, end: &End) {
     let (all, one) = (&mut sum.progress, &end.progress);
     all.sealed += one.sealed;
     all.chunks += one.chunks;
+    all.given_up += one.given_up;
     for (node, chunks) in &one.by {
         *all.by.entry(*node).or_default() += chunks;
     }

@@ -24,6 +24,7 @@ macro_rules! sources {
 }
 
 const SOURCES: &[(&str, &str)] = sources![
+    "codec.rs",
     "failure.rs",
     "input.rs",
     "job.rs",

@@ -87,7 +87,12 @@ impl Client {
     pub(super) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.0.send(command(reply)).await.ok()?;
-        answer.await.ok()
+        // What is sent while the other side is being dropped may lie there for as long as this handle lives.
+        tokio::select! {
+            biased;
+            answer = answer => answer.ok(),
+            () = self.0.closed() => None,
+        }
     }
 
     /// Opens a stream to `peer`, dialling it where need be.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use essaim_guest::codec::encode;
+use essaim_guest::codec::{encode, encode_part};
 use essaim_jobs::{bounds, split};
 use serde::Serialize;
 
@@ -12,16 +12,17 @@ use super::Error;
 use crate::peer::Peer;
 use crate::store::{Draft, FileNumber, StoreError};
 
-/// Writes them all. Blocks for as long as the disk does.
+/// Writes them all, as parts where the program has a split of its own. Blocks for as long as the disk does.
 ///
 /// # Errors
 /// [`Error::Input`], [`Error::TooMany`], [`Error::Store`].
-pub fn write<I: Serialize>(peer: &Peer, inputs: impl IntoIterator<Item = I>) -> Result<Draft, Error> {
+pub fn write<I: Serialize>(peer: &Peer, are_parts: bool, inputs: impl IntoIterator<Item = I>) -> Result<Draft, Error> {
     let mut draft = peer.draft().map_err(StoreError::from)?;
     let mut long = None;
     for (chunk, input) in inputs.into_iter().enumerate() {
-        let refused = |why| Error::Input { chunk, why };
-        let content = encode(&input).map_err(|error| refused(error.to_string()))?;
+        let refused = |why: String| Error::Input { chunk, why };
+        let content = if are_parts { encode_part(&input) } else { encode(&input).map_err(|error| error.to_string()) };
+        let content = content.map_err(refused)?;
         if content.len() as u64 > bounds::BLOB_BYTES {
             return Err(refused(format!("it has {} bytes, at most {} are allowed", content.len(), bounds::BLOB_BYTES)));
         }

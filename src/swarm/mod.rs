@@ -127,7 +127,7 @@ impl Swarm {
         I: Serialize,
         O: DeserializeOwned + Send + 'static,
     {
-        let inputs = inputs::write(&self.shared.peer, inputs);
+        let inputs = inputs::write(&self.shared.peer, program.has_split(), inputs);
         Map::new(Arc::downgrade(&self.shared), self.runtime.clone(), program.clone(), inputs)
     }
 

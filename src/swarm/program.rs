@@ -71,6 +71,11 @@ impl Program {
         self.compiled.roles().reduce
     }
 
+    /// Whether it cuts inputs itself, so that its chunks are in a form of its own.
+    pub(super) fn has_split(&self) -> bool {
+        self.compiled.roles().split
+    }
+
     /// Whether its outputs are for itself, in the kit's own form, and not for people.
     pub(super) fn gives_parts(&self) -> bool {
         let roles = self.compiled.roles();

@@ -10,7 +10,8 @@ fn what_is_wrong_is_said_in_words_that_help() {
     let path = |name: &str| dir.path().join(name).display().to_string();
     std::fs::create_dir_all(dir.path().join("config/essaim")).unwrap();
     // Nothing of the network is to be looked at.
-    std::fs::write(dir.path().join("config/essaim/essaim.toml"), "no-mdns = true\nlisten = [\"127.0.0.1:0\"]\n").unwrap();
+    std::fs::write(dir.path().join("config/essaim/essaim.toml"), "no-mdns = true\nlisten = [\"127.0.0.1:0\"]\n")
+        .unwrap();
     trycmd::TestCases::new()
         .register_bin("essaim", std::path::Path::new(env!("CARGO_BIN_EXE_essaim")))
         .env("XDG_RUNTIME_DIR", path("run"))

@@ -27,6 +27,14 @@ pub fn encode(value: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(chunk)
 }
 
+/// A value as the bytes of a chunk where the program has a split: what that gives, its map reads.
+///
+/// # Errors
+/// The value has no form in postcard.
+pub fn encode_part(value: &impl Serialize) -> Result<Vec<u8>, String> {
+    parts::encode(value).map_err(|why| why.to_string())
+}
+
 /// What a map or a reduce has printed.
 ///
 /// # Errors
@@ -94,6 +102,7 @@ mod tests {
     #[test]
     fn a_part_is_read_to_its_end() {
         let part = postcard::to_allocvec(&(1u64, "one")).expect("plain values");
+        assert_eq!(encode_part(&(1u64, "one")), Ok(part.clone()));
         assert_eq!(decode_part::<(u64, String)>(&part), Ok((1, "one".to_owned())));
         assert_eq!(decode_part::<u64>(&part), Err("4 bytes too many".to_owned()));
         assert!(decode_part::<(u64, String)>(&part[..2]).is_err());

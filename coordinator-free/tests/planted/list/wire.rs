@@ -99,9 +99,9 @@ pub fn plants() -> Vec<Plant> {
             name: "range-loses-its-end",
             what: "a range that the block does not divide loses its last chunk",
             edits: &[Edit {
-                file: "jobs/src/split.rs",
-                old: "len.div_ceil(block.get())",
-                new: "len / block.get()",
+                file: "jobs/src/split/range.rs",
+                old: "end.saturating_sub(start).div_ceil(block.get())",
+                new: "end.saturating_sub(start) / block.get()",
             }],
             sim: SIM,
         },
@@ -109,7 +109,7 @@ pub fn plants() -> Vec<Plant> {
             name: "last-line-lost",
             what: "a text that does not end with a newline loses its last chunk",
             edits: &[Edit {
-                file: "jobs/src/split/lines.rs",
+                file: "jobs/src/split/cutter.rs",
                 old: "(self.start < self.end).then_some(self.end)",
                 new: "None",
             }],
