@@ -53,7 +53,7 @@ impl BuildError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            BuildError::NoManifest(_) => "PROGRAM is a .wasm or .wat file, or the folder of a Rust program".into(),
+            BuildError::NoManifest(_) => "PROGRAM is a .wasm, .wat or .py file, or the folder of a Rust program".into(),
             BuildError::NoCargo(_) => "install Rust: https://rustup.rs".into(),
             BuildError::NoTarget => {
                 format!("run `rustup target add {TARGET}`, or install that target as your Rust was installed")

@@ -12,11 +12,15 @@ fn what_is_wrong_is_said_in_words_that_help() {
     // Nothing of the network is to be looked at.
     std::fs::write(dir.path().join("config/essaim/essaim.toml"), "no-mdns = true\nlisten = [\"127.0.0.1:0\"]\n")
         .unwrap();
-    trycmd::TestCases::new()
-        .register_bin("essaim", std::path::Path::new(env!("CARGO_BIN_EXE_essaim")))
-        .env("XDG_RUNTIME_DIR", path("run"))
-        .env("XDG_DATA_HOME", path("data"))
-        .env("XDG_CONFIG_HOME", path("config"))
-        .env("NO_COLOR", "1")
-        .case("tests/wrong/*.trycmd");
+    // One after the other, as a home is one process's at a time.
+    for topic in ["programs", "inputs", "options", "jobs"] {
+        trycmd::TestCases::new()
+            .register_bin("essaim", std::path::Path::new(env!("CARGO_BIN_EXE_essaim")))
+            .env("XDG_RUNTIME_DIR", path("run"))
+            .env("XDG_DATA_HOME", path(topic))
+            .env("XDG_CONFIG_HOME", path("config"))
+            .env("NO_COLOR", "1")
+            .case(format!("tests/wrong/{topic}.trycmd"))
+            .run();
+    }
 }

@@ -13,6 +13,9 @@ use crate::net::{self, Topic};
 use crate::peer::job::{AWAY, JobState};
 use crate::peer::wire::{ADDRESSES, Announcement, Direct, Place};
 
+/// Peers that are told so, at most.
+const TOLD_AT_ONCE: usize = 64;
+
 impl Hive {
     pub(super) fn announcement(&mut self, job: JobId) -> Option<Announcement> {
         let addresses = self.net.addresses();
@@ -84,6 +87,13 @@ impl Hive {
             self.passed_on = passed_on;
             self.greet().await;
         }
+    }
+
+    /// Those who were connected before a job was open are told of it at once, as gossip takes a moment to find them.
+    pub(super) fn tell_connected(&mut self, job: JobId) {
+        let Some(announcement) = self.announcement(job) else { return };
+        let words = Direct::Announce(Box::new(announcement));
+        self.connected.iter().take(TOLD_AT_ONCE).for_each(|node| self.say(*node, &words));
     }
 
     /// Whoever connects is told of our open jobs at once.

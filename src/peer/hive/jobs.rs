@@ -62,6 +62,7 @@ impl Hive {
         self.open(&manifest, place, None, provisions, Some(author)).await;
         self.greet().await;
         self.announce_all().await;
+        self.tell_connected(job);
         self.seek();
     }
 
