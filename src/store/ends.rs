@@ -19,12 +19,12 @@ pub struct End {
     pub job: JobId,
     /// When, milliseconds since 1970.
     pub ended_ms: u64,
-    /// What is told of it, at most [`END_BYTES`]; in the form of whoever wrote it.
+    /// What is told of it, at most `END_BYTES`; in the form of whoever wrote it.
     pub told: Vec<u8>,
 }
 
 impl Store {
-    /// Remembers how a job has ended; what is longer than [`END_BYTES`] is not.
+    /// Remembers how a job has ended; what is longer than `END_BYTES` is not.
     ///
     /// # Errors
     /// The database cannot be written.
