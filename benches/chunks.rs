@@ -5,8 +5,8 @@
 //! `cargo bench --bench chunks`
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that fails should say where")]
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::io::Read;
+use std::process::Stdio;
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
@@ -15,7 +15,10 @@ use essaim_worker::process::{Launch, ProcessConfig};
 use essaim_worker::{
     Chunk, Engine, EngineConfig, Failure, JobSpec, ProgramId, Report, Request, Role, Sandbox, Workers,
 };
-use serde_json::Value;
+
+use swarm::Swarm;
+
+mod swarm;
 
 const RUNS: usize = 5;
 const CHUNKS: u32 = 20_000;
@@ -47,12 +50,12 @@ fn main() {
     let swarm = Swarm::start();
     let mut wire = Vec::new();
     row("two worker processes, whole command, µs a chunk", || {
-        let (seconds, done) = swarm.run(&["--block", "1", NOTHING, &format!("0..{CHUNKS}")]);
+        let (seconds, done) = swarm.run(&["--block", "1", NOTHING, &format!("0..{CHUNKS}")], "done");
         wire.push(done);
         seconds * 1e6 / f64::from(CHUNKS)
     });
     row("two worker processes, submitted to done, µs a chunk", || {
-        let (_, done) = swarm.run(&["--block", "1", NOTHING, &format!("0..{CHUNKS}")]);
+        let (_, done) = swarm.run(&["--block", "1", NOTHING, &format!("0..{CHUNKS}")], "done");
         done["job_seconds"].as_f64().unwrap() * 1e6 / f64::from(CHUNKS)
     });
     let per_chunk = |field: &str| {
@@ -66,7 +69,7 @@ fn main() {
         per_chunk("messages_in"),
         per_chunk("bytes_in"),
     );
-    row("start of the command to its first result, ms", || swarm.first_result() * 1e3);
+    row("start of the command to its first result, ms", || first_result(&swarm) * 1e3);
 }
 
 fn median(all: &mut [f64]) -> f64 {
@@ -161,67 +164,18 @@ impl Endless {
     }
 }
 
-/// Two workers of one thread each, on loopback, found without an address.
-struct Swarm {
-    dir: tempfile::TempDir,
-    workers: Vec<Child>,
-}
-
-impl Swarm {
-    fn start() -> Swarm {
-        let mut swarm = Swarm { dir: tempfile::tempdir().unwrap(), workers: Vec::new() };
-        for _ in 0..2 {
-            let mut worker =
-                swarm.essaim("join").args(["--cpus", "1", "--json"]).stderr(Stdio::piped()).spawn().unwrap();
-            let mut joined = String::new();
-            BufReader::new(worker.stderr.as_mut().unwrap()).read_line(&mut joined).unwrap();
-            assert!(joined.contains("joined"), "{joined}");
-            swarm.workers.push(worker);
-        }
-        swarm
-    }
-
-    fn essaim(&self, verb: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_essaim"));
-        command.arg(verb).args(["--swarm", "bench", "--listen", "127.0.0.1:0"]).stdin(Stdio::null());
-        command.env("XDG_RUNTIME_DIR", self.dir.path()).env("XDG_DATA_HOME", self.dir.path());
-        command.env_remove("ESSAIM_HOME").env_remove("ESSAIM_SWARM");
-        command
-    }
-
-    /// Wall seconds of the whole command, and what it said when it was done.
-    fn run(&self, args: &[&str]) -> (f64, Value) {
-        let began = Instant::now();
-        let out = self.essaim("run").args(["--no-cache", "--cpus", "0", "--json"]).args(args).output().unwrap();
-        let seconds = began.elapsed().as_secs_f64();
-        let stderr = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "{stderr}");
-        let events = stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        (seconds, events.into_iter().find(|event| event["event"] == "done").unwrap())
-    }
-
-    /// Seconds from the command's start to the first byte that it prints.
-    fn first_result(&self) -> f64 {
-        let began = Instant::now();
-        let mut command = self.essaim("run");
-        let mut child = command
-            .args(["--no-cache", "--cpus", "0", "--quiet", ECHO, ":::", "x"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut first = [0];
-        child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
-        let seconds = began.elapsed().as_secs_f64();
-        assert!(child.wait().unwrap().success());
-        seconds
-    }
-}
-
-impl Drop for Swarm {
-    fn drop(&mut self) {
-        for worker in &mut self.workers {
-            let _ = worker.kill();
-            let _ = worker.wait();
-        }
-    }
+/// Seconds from the command's start to the first byte that it prints.
+fn first_result(swarm: &Swarm) -> f64 {
+    let began = Instant::now();
+    let mut command = swarm.essaim("run");
+    let mut child = command
+        .args(["--no-cache", "--cpus", "0", "--quiet", ECHO, ":::", "x"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0];
+    child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    let seconds = began.elapsed().as_secs_f64();
+    assert!(child.wait().unwrap().success());
+    seconds
 }

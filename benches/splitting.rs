@@ -6,13 +6,13 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that fails should say where")]
 
 use std::fmt::Write;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use essaim_worker::{ChunkSpec, Engine, EngineConfig, Interrupt, JobSpec, Program, StopFlag};
-use serde_json::Value;
+
+use swarm::Swarm;
+
+mod swarm;
 
 const ROUNDS: usize = 5;
 const SPIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/guests/spin.wat");
@@ -53,7 +53,7 @@ fn main() {
     }
     if "text, 512 MiB".contains(&*wanted) {
         let text = words();
-        let built = swarm.built(WORDCOUNT);
+        let built = built(&swarm, WORDCOUNT);
         let ideal = Compiled::of(&built).seconds(&text[..PART]) / 2.0 * (TEXT / PART) as f64;
         row(&swarm, "text, 512 MiB", &built, &text, ideal);
     }
@@ -68,13 +68,13 @@ fn row(swarm: &Swarm, name: &str, program: &str, text: &[u8], ideal: f64) {
     let mut auto = Vec::new();
     let mut by_hand = vec![Vec::new(); sizes.len()];
     let mut chosen = String::new();
-    swarm.run(&[program, &file]);
+    swarm.run(&[program, &file], "submitted");
     for _ in 0..ROUNDS {
-        let (seconds, submitted) = swarm.run(&[program, &file]);
+        let (seconds, submitted) = swarm.run(&[program, &file], "submitted");
         auto.push(seconds);
         chosen = format!("{} chunks of {}", submitted["chunks"], submitted["cut"]["block"]);
         for (size, times) in sizes.iter().zip(&mut by_hand) {
-            times.push(swarm.run(&["--block", &size.to_string(), program, &file]).0);
+            times.push(swarm.run(&["--block", &size.to_string(), program, &file], "submitted").0);
         }
     }
     let auto = median(&mut auto);
@@ -145,61 +145,12 @@ impl Compiled {
     }
 }
 
-/// Two workers of one thread each, on loopback, found without an address.
-struct Swarm {
-    dir: tempfile::TempDir,
-    workers: Vec<Child>,
-}
-
-impl Swarm {
-    fn start() -> Swarm {
-        let mut swarm = Swarm { dir: tempfile::tempdir().unwrap(), workers: Vec::new() };
-        for _ in 0..2 {
-            let mut worker =
-                swarm.essaim("join").args(["--cpus", "1", "--json"]).stderr(Stdio::piped()).spawn().unwrap();
-            let mut joined = String::new();
-            BufReader::new(worker.stderr.as_mut().unwrap()).read_line(&mut joined).unwrap();
-            assert!(joined.contains("joined"), "{joined}");
-            swarm.workers.push(worker);
-        }
-        swarm
-    }
-
-    fn essaim(&self, verb: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_essaim"));
-        command.arg(verb).args(["--swarm", "bench", "--listen", "127.0.0.1:0"]).stdin(Stdio::null());
-        command.env("XDG_RUNTIME_DIR", self.dir.path()).env("XDG_DATA_HOME", self.dir.path());
-        command.env_remove("ESSAIM_HOME").env_remove("ESSAIM_SWARM");
-        command
-    }
-
-    /// The program that a folder is built to.
-    fn built(&self, folder: &str) -> String {
-        let out = self.essaim("run").args(["--dry-run", "--json", folder, ":::", "x"]).output().unwrap();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        let built = target.join("wasm32-wasip1/release/wordcount.wasm");
-        assert!(built.exists(), "{}", built.display());
-        built.display().to_string()
-    }
-
-    /// Wall seconds of the whole command, and what it said when it had cut its input.
-    fn run(&self, args: &[&str]) -> (f64, Value) {
-        let began = Instant::now();
-        let out = self.essaim("run").args(["--no-cache", "--cpus", "0", "--json"]).args(args).output().unwrap();
-        let seconds = began.elapsed().as_secs_f64();
-        let stderr = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "{stderr}");
-        let events = stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        (seconds, events.into_iter().find(|event| event["event"] == "submitted").unwrap())
-    }
-}
-
-impl Drop for Swarm {
-    fn drop(&mut self) {
-        for worker in &mut self.workers {
-            let _ = worker.kill();
-            let _ = worker.wait();
-        }
-    }
+/// The program that a folder is built to.
+fn built(swarm: &Swarm, folder: &str) -> String {
+    let out = swarm.essaim("run").args(["--dry-run", "--json", folder, ":::", "x"]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let built = target.join("wasm32-wasip1/release/wordcount.wasm");
+    assert!(built.exists(), "{}", built.display());
+    built.display().to_string()
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use essaim_jobs::bounds;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -127,4 +128,11 @@ async fn add_target(folder: &Path, tell: impl Fn(Step)) -> Result<(), BuildError
 /// The cargo that runs us, if one does.
 fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// What the program in the file `path` is called: as the file, without the ending.
+#[must_use]
+pub fn name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    stem.chars().take(bounds::NAME_BYTES / 4).collect()
 }

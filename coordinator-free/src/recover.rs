@@ -50,7 +50,10 @@ impl Member {
             _ => IntervalSet::new(),
         };
         let distrusted = self.author.as_ref().and_then(|author| author.distrusted(node));
-        distrusted.map_or_else(|| held.clone(), |distrusted| sets::minus(&held, distrusted))
+        match distrusted {
+            Some(distrusted) => sets::minus(&held, distrusted),
+            None => held,
+        }
     }
 
     pub(crate) fn holds(&self, node: &NodeId) -> bool {

@@ -4,7 +4,7 @@ use essaim_jobs::bounds;
 
 use super::fail::Fail;
 use super::say::count;
-use crate::peer::Leg;
+use crate::peer::{Leg, parted};
 
 /// Failures that are listed.
 const LISTED: u64 = 10;
@@ -31,7 +31,7 @@ impl Failures {
             let Some(sealed) = leg.outputs.get(chunk) else { continue };
             let words = sealed.bytes.read(0, bounds::FAILURE_BYTES).unwrap_or_default();
             let words = String::from_utf8_lossy(&words);
-            let (words, hint) = words.rsplit_once("\nhint: ").unwrap_or((&words, ""));
+            let (words, hint) = parted(&words);
             let (chunk, peer, words) = (leg.number(chunk), sealed.worker.short(), words.replace('\n', "\n    "));
             self.listed.push_str(&format!("\n  chunk {chunk} at peer {peer}: {words}"));
             if self.hint.is_none() && !hint.is_empty() {

@@ -19,7 +19,7 @@ use super::present::{Destination, Unwritten, present};
 use super::progress::Show;
 use super::say::{count, say};
 use crate::control::{Asked, Wish, Wishes};
-use crate::peer::{End, Fold, Job, Peer, Progress};
+use crate::peer::{End, Fold, Job, Peer, Progress, parted};
 
 /// How often the bar is renewed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -354,7 +354,7 @@ fn hear(show: &Show<'_>, first_chunk: u32, notice: Notice, story: &mut Story, fa
         Notice::Sealed { .. } => {}
         Notice::Failed { chunk, worker, note, retried } => {
             let chunk = first_chunk + chunk;
-            let (message, hint) = note.message.rsplit_once("\nhint: ").unwrap_or((&note.message, ""));
+            let (message, hint) = parted(&note.message);
             let message = format!("chunk {chunk} failed at peer {}: {message}", worker.short());
             if retried {
                 story.retried += 1;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use essaim_jobs::bounds;
 use essaim_worker::{Engine, Outline, Program};
 use serde_json::json;
 
@@ -17,7 +16,7 @@ use crate::build::{self, Step, TARGET};
 /// A program that has been found to be one.
 #[derive(Debug)]
 pub struct Checked {
-    /// Its name for people, by [`name`].
+    /// Its name for people, by [`build::name`].
     pub name: String,
     /// The file.
     pub path: PathBuf,
@@ -87,11 +86,5 @@ pub fn check(engine: Engine, path: PathBuf) -> Result<Checked, Fail> {
         .map_err(|error| Fail::new(format!("cannot read {}: {error}", path.display()), "check its permissions"))?;
     let outline =
         engine.check(&bytes).map_err(|error| Fail::new(format!("{}: {error}", path.display()), error.hint()))?;
-    Ok(Checked { name: name(&path), path, bytes: bytes.into(), outline, engine, compiled: OnceLock::new() })
-}
-
-/// What the program in the file `path` is called: as the file, without the ending.
-pub fn name(path: &Path) -> String {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    stem.chars().take(bounds::NAME_BYTES / 4).collect()
+    Ok(Checked { name: build::name(&path), path, bytes: bytes.into(), outline, engine, compiled: OnceLock::new() })
 }

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Fail;
 use super::args::Run;
 use super::data::Named;
-use super::{Fail, program};
+use crate::build;
 use crate::store::Home;
 
 /// The interpreter's name in the user's data folder for essaim.
@@ -31,7 +32,7 @@ pub fn interpret(run: &mut Run) -> Result<Option<String>, Fail> {
     };
     run.data.push(Named::own(path));
     run.args.insert(0, format!("/{file}"));
-    let name = program::name(&run.program);
+    let name = build::name(&run.program);
     run.program = interpreter(run)?;
     Ok(Some(name))
 }

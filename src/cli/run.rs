@@ -45,8 +45,8 @@ pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
     let wishes = join::listen(home.dir())?;
     let peer = join::start(global, home, run.sandbox, Terms::always(cpus, half_memory())).await?;
     // It finds others while the program is compiled and tried.
-    let threads = Threads::look(peer.net().clone(), cpus);
-    let known = || threads.known();
+    let threads = way.is_open().then(|| Threads::look(peer.net().clone(), cpus));
+    let known = || threads.as_ref().map_or(cpus.into(), Threads::known);
     let plan = tokio::task::block_in_place(|| Plan::of(global, &run, way, of, peer.home(), &known))?;
     drop(threads);
     let (what, folds) = (plan.words(), plan.folds);

@@ -33,7 +33,7 @@ pub use handover::Handed;
 pub use hours::{HourRange, Hours, HoursError};
 pub use power::on_battery;
 pub use provisions::{mounted, spec};
-pub use reports::note;
+pub use reports::{note, parted};
 pub use repute::{Known, forgive, known};
 pub use snapshot::{CellSnapshot, JobSnapshot, MemberSnapshot, Snapshot};
 pub use submission::{Submission, SubmitError};

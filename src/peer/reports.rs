@@ -200,6 +200,12 @@ impl Reporter {
     }
 }
 
+/// What happened, and what to do, of a failure in words.
+#[must_use]
+pub fn parted(words: &str) -> (&str, &str) {
+    words.rsplit_once("\nhint: ").unwrap_or((words, ""))
+}
+
 /// A failure in words: what happened, the end of stderr, what to do.
 pub fn note(failure: &Failure) -> FailureNote {
     let mut message = failure.to_string();

@@ -204,6 +204,6 @@ impl Error {
 
 /// What happened, and what to do about it.
 fn parts(note: &FailureNote) -> (String, String) {
-    let (message, hint) = note.message.rsplit_once("\nhint: ").unwrap_or((&note.message, ""));
+    let (message, hint) = crate::peer::parted(&note.message);
     (message.to_owned(), hint.to_owned())
 }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use essaim_jobs::bounds;
 use essaim_worker::Engine;
 
 use super::Error;
@@ -91,8 +90,7 @@ impl Program {
             Source::Bytes(bytes) => ("program".to_owned(), bytes),
             Source::Path(path) => {
                 let path = if path.is_dir() { build::build(&path, true, |_| {}).await? } else { path };
-                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-                let name = stem.chars().take(bounds::NAME_BYTES / 4).collect();
+                let name = build::name(&path);
                 let bytes = tokio::fs::read(&path).await.map_err(|source| Error::Read { path, source })?;
                 (name, bytes.into())
             }

@@ -17,7 +17,7 @@ use super::super::Fail;
 use super::size::{How, STACK_BYTES};
 use super::{Cutting, MOST, PIECE, fail, full, open};
 use crate::blob::Blob;
-use crate::peer::note;
+use crate::peer::{note, parted};
 use crate::store::FileNumber;
 
 /// Pieces of what it prints that wait to be written down.
@@ -103,7 +103,7 @@ impl Cutting<'_> {
 
 fn failed(failure: &Failure) -> Fail {
     let note = note(failure);
-    let (message, hint) = note.message.rsplit_once("\nhint: ").unwrap_or((&note.message, ""));
+    let (message, hint) = parted(&note.message);
     Fail::new(format!("the program's own `split` failed: {message}"), hint)
 }
 

@@ -86,6 +86,12 @@ impl Way {
         })
     }
 
+    /// Whether a size may have to be chosen.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self, Way::Plain { .. } | Way::Text(_, None) | Way::Range(_, None))
+    }
+
     /// How many values each chunk has for the places in the arguments; 0 where these have none.
     #[must_use]
     pub fn values(&self, args: &[String]) -> u8 {

@@ -27,7 +27,7 @@ pub fn fold(
         Err(Failure::Sink { .. }) => Err(refused.map_or(Unwritten::Closed, unwritten)),
         Err(failure) => {
             let note = crate::peer::note(&failure);
-            let (message, hint) = note.message.rsplit_once("\nhint: ").unwrap_or((&note.message, ""));
+            let (message, hint) = crate::peer::parted(&note.message);
             Err(Unwritten::Failed(Fail::new(format!("folding the outputs failed: {message}"), hint)))
         }
     }
