@@ -29,8 +29,8 @@ fn main() {
     let spin = Compiled::of(SPIN);
     let micro = spin.steps_a_micro();
     println!(
-        "{:<22} {:>8} {:>8} {:>8} {:>6}  {:<24} best by hand",
-        "", "ideal s", "auto s", "best s", "ratio", "chosen"
+        "{:<22} {:>8} {:>8} {:>6} {:>8} {:>6} {:>6}  {:<24} best by hand",
+        "", "ideal s", "auto s", "eff.", "best s", "eff.", "ratio", "chosen"
     );
     let lines = |of: &mut dyn FnMut(u64) -> f64, count: u64| {
         let mut text = String::new();
@@ -80,8 +80,10 @@ fn row(swarm: &Swarm, name: &str, program: &str, text: &[u8], ideal: f64) {
     let auto = median(&mut auto);
     let by_hand: Vec<f64> = by_hand.iter_mut().map(|times| median(times)).collect();
     let (best, size) = by_hand.iter().copied().zip(&sizes).min_by(|one, other| one.0.total_cmp(&other.0)).unwrap();
-    let ratio = auto / best;
-    println!("{name:<22} {ideal:>8.2} {auto:>8.2} {best:>8.2} {ratio:>6.3}  {chosen:<24} --block {size}");
+    let (ratio, well, better) = (auto / best, ideal / auto, ideal / best);
+    println!(
+        "{name:<22} {ideal:>8.2} {auto:>8.2} {well:>6.3} {best:>8.2} {better:>6.3} {ratio:>6.3}  {chosen:<24} --block {size}"
+    );
     let all: Vec<String> = sizes.iter().zip(&by_hand).map(|(size, time)| format!("{size}: {time:.2}")).collect();
     println!("{:<22} by hand: {}", "", all.join(", "));
 }
