@@ -234,6 +234,9 @@ impl Member {
                 self.look_again();
             }
         }
+        if first {
+            self.introduce(owner);
+        }
         if let Some(aside) = self.work.aside.get(&owner) {
             let body = &record.body;
             let shown = sets::union([&body.held, &body.done, self.ledger.sealed()]);
@@ -246,6 +249,15 @@ impl Member {
             self.settle_conflict(owner);
         }
         Ok(())
+    }
+
+    /// Two that have come at the same time know only the author, which is all that tells them of each other; what one of them
+    /// holds is to be known to the other before they compare.
+    fn introduce(&mut self, newcomer: NodeId) {
+        if self.author.is_none() && newcomer != self.config.author_node {
+            let record = if self.voice.change == Change::Nothing { self.record() } else { self.sign_record() };
+            self.send(newcomer, Message::Record(record));
+        }
     }
 
     /// This node's record of an earlier life may be on its way still: this life's must be newer.
