@@ -55,7 +55,7 @@ fn cheap_items_make_chunks_that_are_not_too_short_and_not_too_long() {
 #[test]
 fn a_large_job_has_many_chunks_for_each_thread_that_is_known() {
     for threads in [8_u64, 64, 1_024] {
-        let total = 1_000_000;
+        let total = 10_000_000;
         let (_, pace) = aim_at(Load::range(total), threads as u32, 0, |_| MILLI);
         // The grid may halve it.
         assert!(total / pace.block >= threads * 240 / 2, "{threads} threads");

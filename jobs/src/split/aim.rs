@@ -11,6 +11,9 @@ use crate::bounds;
 /// What trying may cost in all, on the processor, once [`TRIES`] pieces were tried; and whatever comes.
 const BUDGET_NANOS: u64 = 40_000_000;
 const MOST_NANOS: u64 = 300_000_000;
+/// Of a short job it may cost less: such a part of what all of it seems to take, but so much at least.
+const BUDGET_PART: f64 = 128.0;
+const LEAST_BUDGET_NANOS: f64 = 5e6;
 /// Pieces that are tried at least, and at most.
 const TRIES: usize = 3;
 const MOST_TRIES: usize = 40;
@@ -27,9 +30,10 @@ const LEAST_NANOS: f64 = 2e6;
 const LARGEST_NANOS: f64 = 2e9;
 /// What a chunk takes where nobody knows how much is to come.
 const ENDLESS_NANOS: f64 = 2.5e8;
-/// What a chunk costs beside its work where its input stands in the chunk table, and where it is fetched.
-const INLINE_NANOS: f64 = 20e3;
-const FETCHED_NANOS: f64 = 200e3;
+/// What a chunk costs beside its work, at all nodes together, where its input stands in the chunk table, and where it is
+/// fetched: by `cargo bench --bench splitting`, on a machine that has no core but those that work.
+const INLINE_NANOS: f64 = 100e3;
+const FETCHED_NANOS: f64 = 400e3;
 
 /// Rounds in which the cost of a unit and of a run's beginning are told apart; and the least that a unit can cost,
 /// nanoseconds.
@@ -135,8 +139,15 @@ impl Aim {
         let one = self.one();
         let work: u64 = self.tried.iter().map(|(_, nanos)| nanos.saturating_sub(one)).sum();
         let is_dear = tries == 1 && spent >= MOST_NANOS / 2;
-        let is_seen = tries >= TRIES && (work >= BUDGET_NANOS || covered >= self.load.here / 2);
+        let is_seen = tries >= TRIES && (work >= self.budget(work, covered) || covered >= self.load.here / 2);
         is_dear || is_seen || spent >= MOST_NANOS || tries >= MOST_TRIES
+    }
+
+    /// What trying may cost, by what it has cost so far.
+    fn budget(&self, work: u64, covered: u64) -> u64 {
+        let Some(total) = self.load.total else { return BUDGET_NANOS };
+        let all = work as f64 * total as f64 / covered.max(1) as f64;
+        BUDGET_NANOS.min((all / BUDGET_PART).max(LEAST_BUDGET_NANOS) as u64)
     }
 
     /// Twice as much as last time, until that takes long enough beyond what one item takes; much more where it was hardly
@@ -216,8 +227,9 @@ impl Aim {
     fn block(&self, rate: f64, beside: f64, threads: u32) -> f64 {
         let Some(total) = self.load.total else { return ENDLESS_NANOS.max(50.0 * beside) / rate };
         let a_thread = rate * total as f64 / f64::from(threads.max(LEAST_THREADS));
-        let even = (a_thread / CHUNKS_A_THREAD).min(LARGEST_NANOS);
-        even.max((2.0 * beside * a_thread).sqrt()).max(LEAST_NANOS) / rate
+        let even = a_thread / CHUNKS_A_THREAD;
+        let chunk = even.max((2.0 * beside * a_thread).sqrt()).min(LARGEST_NANOS.max(50.0 * beside));
+        chunk.max(LEAST_NANOS) / rate
     }
 
     fn blind(&self) -> f64 {
