@@ -8,7 +8,7 @@ use coordinator_free::io::Input;
 use coordinator_free::message::{Close, Message, Reason};
 use coordinator_free::{Config as MemberConfig, Member, Resume, Tuning};
 use essaim_jobs::manifest::VERSION;
-use essaim_jobs::{Halt, JobId, Manifest, NodeId, Signed};
+use essaim_jobs::{Halt, JobId, Manifest, NodeId, Role, Signed};
 use essaim_worker::Request;
 use libp2p::Multiaddr;
 use tokio::sync::watch;
@@ -234,7 +234,10 @@ impl Hive {
         if let Some(mut author) = state.author {
             // The next job may begin at once.
             self.write_down(author.shown.news(votes(&state.member, self.me))).await;
-            ended::write(&self.store, job, &Ended::now(&author, reason, self.me)).await;
+            // How combining went is a part of how its run did.
+            if state.manifest.role != Role::Combine {
+                ended::write(&self.store, job, &Ended::now(&author, reason, self.me)).await;
+            }
             self.blobs.leave(&job);
             if reason == Some(Reason::Failed) && matches!(state.manifest.halt, Halt::Soon(_)) {
                 author.outputs.pass_over();
