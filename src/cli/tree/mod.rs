@@ -35,8 +35,9 @@ const FEW: u64 = (GROUP * GROUP) as u64;
 /// Chunks of one combine job, and bytes of their inputs, about: of more it is several.
 const CHUNKS: u64 = 64;
 const BYTES: u64 = 256 << 20;
-/// Outputs that wait for their turn behind those that are combined: they are handles, but a thread must stop somewhere.
-const WAITING: usize = 4_096;
+/// Outputs that wait to be read, or for their turn behind those that are combined. They are handles, but what they stand for
+/// is on the disk.
+const WAITING: usize = 2 * CHUNKS as usize;
 /// From so many chunks on, and outputs of so many bytes, one machine is slow to fold them all.
 const WORTH_CHUNKS: u64 = 64;
 const WORTH_BYTES: u64 = 256 << 20;

@@ -143,7 +143,8 @@ impl Hive {
         let job = manifest.id();
         let number = self.next_number;
         self.next_number = self.next_number.wrapping_add(1);
-        info!(job = %job.short(), name = manifest.name.as_str(), chunks = manifest.chunks, "job opened");
+        let (name, role) = (manifest.name.as_str(), manifest.role.as_str());
+        info!(job = %job.short(), name, role, chunks = manifest.chunks, "job opened");
         self.net.subscribe(Topic::Job(job)).await;
         if self.cpus > 0 {
             let id = program_of(&manifest);
