@@ -245,6 +245,8 @@ impl Hive {
             }
             author.outputs.close();
             let progress = author.progress(&state.member, self.connected.len());
+            // Whoever asks while it is folded is told the last of it, too.
+            author.progress.send_replace(progress.clone());
             let end = End { reason, trouble: author.trouble, handed: author.handed, progress, traffic: state.traffic };
             // Who submitted may have gone away.
             let _ = author.ended.send(end);
