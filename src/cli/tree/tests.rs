@@ -209,15 +209,18 @@ fn order_is_that_of_the_outputs_whatever_is_ready_first() {
 
 #[test]
 fn a_chunk_takes_no_more_than_its_output_may_be() {
-    let mut swarm = Swarm::new();
     // A frame has four bytes beside its output.
-    let sizes = [10, 20, 96, 97, 200, 6, 6, 40, 40, 8];
+    let sizes = [10, 20, 96, 97, 200, 6, 6, 40, 40, 8, 99, 5, 5];
     let all: Vec<_> = sizes.iter().zip(b'a'..).map(|(size, byte)| Ok(vec![byte; *size])).collect();
     let expected = concat(&all);
-    let combined = swarm.combine(1, 100, None, all).unwrap();
-    assert_eq!(combined.concat(), expected);
-    assert_eq!(groups(&swarm), [2, 3, 2]);
-    assert_eq!(combined.iter().map(Vec::len).collect::<Vec<_>>(), [30, 96, 97, 200, 52, 48]);
+    // Run at once; and where one runs, the others stand in one job with what passes between them.
+    for late in [None, Some(Vec::new())] {
+        let mut swarm = Swarm { late, ..Swarm::new() };
+        let combined = swarm.combine(1, 100, None, all.clone()).unwrap();
+        assert_eq!(combined.concat(), expected);
+        assert_eq!(groups(&swarm), [2, 3, 2, 2]);
+        assert_eq!(combined.iter().map(Vec::len).collect::<Vec<_>>(), [30, 96, 97, 200, 52, 48, 99, 10]);
+    }
 }
 
 #[test]
