@@ -82,7 +82,7 @@ impl Combining {
                 let _ = reply.try_send(draft);
             }
             Ask::Run(draft, first_chunk, reply) => {
-                let job = peer.submit(self.work.combination(draft, first_chunk)).await;
+                let job = peer.submit(self.work.combination(*draft, first_chunk)).await;
                 let job = job.map_err(|error| failed(Fail::of(&error, error.hint())))?;
                 let _ = reply.try_send(Arc::clone(&job.outputs));
                 self.open.push(job);

@@ -55,7 +55,7 @@ pub enum Ask {
     /// An empty job.
     Draft(threads::SyncSender<Draft>),
     /// That it is run, its chunks being numbered from here on.
-    Run(Draft, u32, threads::SyncSender<Arc<Outputs>>),
+    Run(Box<Draft>, u32, threads::SyncSender<Arc<Outputs>>),
     /// Nothing more: it is broken.
     Failed(Fail),
 }
@@ -336,7 +336,7 @@ impl Level {
         let chunks = draft.chunks() as u32;
         let first = self.next_chunk;
         self.next_chunk = first + chunks;
-        let outputs = ask(&self.asks, |reply| Ask::Run(draft, first, reply))?;
+        let outputs = ask(&self.asks, |reply| Ask::Run(Box::new(draft), first, reply))?;
         self.last = Some((Arc::clone(&outputs), chunks as usize));
         let mut next = 0..chunks;
         for part in std::mem::take(&mut self.behind) {

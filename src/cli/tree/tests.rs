@@ -87,7 +87,7 @@ impl Swarm {
         match what {
             Ask::Draft(reply) => reply.send(Draft::new(&self.home).unwrap()).unwrap(),
             Ask::Run(draft, first, reply) => {
-                let (manifest, inputs, outputs) = job(&self.home, draft, Role::Combine);
+                let (manifest, inputs, outputs) = job(&self.home, *draft, Role::Combine);
                 let mut chunks = Vec::new();
                 let pages = manifest.pages.iter().map(|page| all(&inputs.find(&page.id).unwrap()));
                 for input in pages.flat_map(|page| decode::<Page>(&page, Page::MAX_BYTES).unwrap().0) {
