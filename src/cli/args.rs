@@ -200,6 +200,19 @@ pub struct Out {
     pub joblog: Option<PathBuf>,
 }
 
+/// Where outputs are folded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Reduce {
+    /// Combined in the swarm first if the program can, from 64 chunks and 256 MiB of outputs on
+    #[default]
+    #[value(alias = "true")]
+    Auto,
+    /// Combined in the swarm first
+    Tree,
+    /// All on this machine
+    Here,
+}
+
 /// When cores are lent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum WhenArg {
@@ -396,8 +409,12 @@ pub struct Run {
     #[command(flatten)]
     pub out: Out,
     /// Have the program fold its outputs, which it does where it can: fail where it cannot
-    #[arg(long, conflicts_with_all = ["no_reduce", "unordered", "results"])]
-    pub reduce: bool,
+    ///
+    /// All outputs are folded on this machine. If the program has a `combine`, those that follow one another may be made one
+    /// in the swarm before, by --copies and --retries as the chunks themselves. With --detach, and by `attach`, they are not.
+    #[arg(long, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "auto")]
+    #[arg(conflicts_with_all = ["no_reduce", "unordered", "results"])]
+    pub reduce: Option<Reduce>,
     /// Print the chunks' outputs as they are, even if the program can fold them
     #[arg(long)]
     pub no_reduce: bool,

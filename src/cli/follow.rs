@@ -15,9 +15,11 @@ use super::explain;
 use super::fail::Fail;
 use super::jobs;
 use super::legs::{Coming, Happened, Legs, Outcome};
-use super::present::{Destination, Unwritten, present};
+use super::present::{Destination, Folding, Unwritten, present};
 use super::progress::Show;
+use super::run::Combine;
 use super::say::{count, say};
+use super::tree::{Combining, Step, failed_at};
 use crate::control::{Asked, Wish, Wishes};
 use crate::peer::{End, Fold, Job, Peer, Progress, parted};
 
@@ -40,6 +42,8 @@ pub struct Followed {
     pub began: Instant,
     /// What follows it, where it is the beginning of an input without an end.
     pub coming: Option<Coming>,
+    /// How outputs are combined before they are folded, if they are.
+    pub combine: Option<Combine>,
 }
 
 /// Writes the outputs to standard output as they come, shows how the job goes, and sums up; `peer` has left when this
@@ -48,12 +52,15 @@ pub struct Followed {
 /// # Errors
 /// Why the job did not come to its end, or its output not out.
 pub async fn to_the_end(global: &Global, peer: Peer, mut wishes: Wishes, followed: Followed) -> Result<(), Fail> {
-    let Followed { job, to, fold, lends, began, coming } = followed;
+    let Followed { job, to, fold, lends, began, coming, combine } = followed;
     let opened = Instant::now();
-    let fold = fold.map(|program| Fold { program, spec: job.spec() });
+    let chunks = coming.is_none().then_some(job.manifest.chunks);
+    let (combining, tree) =
+        combine.map(|Combine { work, if_worth }| Combining::new(work, chunks, if_worth, peer.home().dir())).unzip();
+    let fold = fold.map(|program| Folding { fold: Fold { program, spec: job.spec() }, tree });
     let stop = StopFlag::default();
     let (written, writing) = oneshot::channel();
-    let (mut legs, queue) = Legs::new(job, coming);
+    let (mut legs, queue) = Legs::new(job, coming, combining);
     let show = Show::new(global, lends);
     let (to, stopping) = (to.beside(show.bar()), stop.clone());
     std::thread::spawn(move || {
@@ -65,7 +72,7 @@ pub async fn to_the_end(global: &Global, peer: Peer, mut wishes: Wishes, followe
     stop.stop();
     let me = peer.net().node();
     wishes.close().await;
-    let end = legs.end();
+    let (end, combined) = (legs.end(), legs.combined());
     let forgotten = legs.give_all_back(&peer, matches!(outcome, Err(Halt::Left(_))));
     peer.shutdown().await;
     let failures = legs.failures().words();
@@ -74,6 +81,7 @@ pub async fn to_the_end(global: &Global, peer: Peer, mut wishes: Wishes, followe
     }
     let story = outcome.map_err(Halt::into_fail)?;
     forgotten.map_err(|e| Fail::of(&e, e.hint()))?;
+    let story = Story { combined, ..story };
     say(global, story.summary(&end, me, began.elapsed()), "done", story.fields(&end, me, began.elapsed(), job_took));
     failures.map_or(Ok(()), Err)
 }
@@ -98,6 +106,8 @@ impl Halt {
 struct Story {
     lost: Vec<(NodeId, u64, u64)>,
     retried: u64,
+    /// Chunks in which outputs were combined.
+    combined: u32,
 }
 
 /// Shows how the jobs go until they have ended and their output is written.
@@ -135,6 +145,12 @@ async fn follow(
                     }
                     legs.ended(peer, at, end.ok_or_else(gone)?).await;
                 }
+                Happened::Combining(step) => {
+                    if let Some(fail) = combine(&show, peer, legs, step, &mut story).await {
+                        failed.get_or_insert(fail);
+                        legs.cancel(peer).await;
+                    }
+                }
                 Happened::Read(filled) => {
                     // A person sees it on the bar.
                     if let Some(fields) = legs.open(peer, filled).await.filter(|_| global.json) {
@@ -143,6 +159,10 @@ async fn follow(
                 }
             },
             Some(Asked { wish, answer }) = wishes.next() => {
+                let ends = matches!(wish, Wish::Cancel(id) if legs.jobs().any(|job| job.id == id));
+                if ends && legs.stop_combining(peer).await {
+                    failed.get_or_insert_with(|| why(Reason::Cancelled));
+                }
                 // Whoever asked may have gone.
                 let _ = answer.send(answer_to(wish, peer, &legs.jobs().collect::<Vec<_>>()).await);
             }
@@ -173,6 +193,42 @@ async fn follow(
     }
 }
 
+/// Does what the combine jobs need next; why nothing more can be combined.
+async fn combine(show: &Show<'_>, peer: &Peer, legs: &mut Legs, step: Step, story: &mut Story) -> Option<Fail> {
+    let have_ended = legs.have_ended();
+    let combining = legs.combining()?;
+    let mut failed = None;
+    let mut hear_of = |notice| match notice {
+        Notice::Failed { worker, note, retried, .. } => {
+            let (fail, message) = failed_at(worker, &note.message);
+            if retried {
+                story.retried += 1;
+                let fields = json!({ "combine": true, "peer": worker.to_string(), "message": message });
+                show.say(&format!("essaim: {message}\n  it is tried again at another peer"), "retry", fields);
+            } else {
+                failed.get_or_insert(fail);
+            }
+        }
+        // While they run, the other jobs say so.
+        Notice::Lost { .. } if !have_ended => {}
+        notice => hear(show, 0, notice, story, &mut failed),
+    };
+    let done = match step {
+        Step::Notice(notice) => {
+            hear_of(notice);
+            Ok(())
+        }
+        Step::Asked(ask) => combining.answer(peer, ask).await,
+        Step::Ended(at, end) => {
+            while let Some(notice) = combining.last_notice(at) {
+                hear_of(notice);
+            }
+            combining.ended(peer, at, end.as_ref())
+        }
+    };
+    failed.or(done.err())
+}
+
 /// What it means that nothing more will happen.
 fn ended(legs: &mut Legs, written: Result<(), Unwritten>, failed: Option<Fail>) -> Result<(), Halt> {
     match (legs.outcome(), written) {
@@ -183,6 +239,7 @@ fn ended(legs: &mut Legs, written: Result<(), Unwritten>, failed: Option<Fail>) 
         (_, Err(Unwritten::Closed)) => Err(Halt::Over(Fail::new("", "").with_status(141))),
         (Outcome::Left, _) => Err(Halt::Left(left(legs))),
         (Outcome::Over(reason), _) => Err(Halt::Over(failed.unwrap_or_else(|| why(reason)))),
+        (Outcome::Done, Err(Unwritten::Ended)) if failed.is_none() && legs.are_left() => Err(Halt::Left(left(legs))),
         (Outcome::Done, Err(Unwritten::Ended)) => Err(Halt::Over(failed.unwrap_or_else(|| why(Reason::Failed)))),
     }
 }
@@ -240,6 +297,10 @@ fn left(legs: &Legs) -> Fail {
         return Fail::new(format!("stopped: {unread}"), "what was read is done").with_status(130);
     }
     let (sealed, chunks) = (end.progress.sealed, count(u64::from(end.progress.chunks), "chunk"));
+    if legs.have_ended() && end.handed.is_none() && sealed == end.progress.chunks {
+        let message = format!("stopped: all {chunks} of {} are here, and not folded yet", named(legs));
+        return Fail::new(message, format!("{} folds them, here", attach(legs))).with_status(130);
+    }
     let cancel: Vec<String> = legs.jobs().map(|job| format!("`essaim cancel {}`", job.id.short())).collect();
     let hint = format!("{} gets the rest, {} ends it{}", attach(legs), cancel.join(", "), elsewhere(&end));
     let unread = if unread.is_empty() { String::new() } else { format!("; {unread}") };
@@ -440,6 +501,9 @@ impl Story {
         }
         let mut out =
             format!("essaim: {} in {:.2} s, {by}", count(u64::from(end.progress.chunks), "chunk"), took.as_secs_f64());
+        if self.combined > 0 {
+            out.push_str(&format!(", combined in {}", count(self.combined.into(), "chunk")));
+        }
         for (peer, held, rerun) in &self.lost {
             out.push_str(&format!(
                 "\n  peer {} was lost: {} run again, {held} taken over",
@@ -469,6 +533,7 @@ impl Story {
             "me": me.to_string(),
             "lost": lost,
             "retried": self.retried,
+            "combined": self.combined,
             "messages_out": end.traffic.messages_out,
             "bytes_out": end.traffic.bytes_out,
             "messages_in": end.traffic.messages_in,

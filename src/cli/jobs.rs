@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use essaim_jobs::{JobId, Manifest};
+use essaim_jobs::{JobId, Manifest, Role};
 use essaim_worker::{Engine, EngineConfig, Mode, Program, StopFlag};
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use super::fail::Fail;
 use super::failures::Failures;
 use super::follow::{self, Followed};
 use super::peers::say_distrusted;
-use super::present::{Destination, Unwritten, folded_in_order, present};
+use super::present::{Destination, Folding, Unwritten, folded_in_order, present};
 use super::say::{count, say};
 use super::{join, owner};
 use crate::control::{self, Wish};
@@ -109,6 +109,13 @@ pub async fn attach(global: &Global, attach: &Attach) -> Result<(), Fail> {
             let words = format!("essaim: asking the swarm for job {}", attach.job);
             say(global, words, "asking", json!({ "job": attach.job }));
             let saved = peer.adopt(&attach.job.to_ascii_lowercase(), key).await.map_err(|e| Fail::of(&e, e.hint()))?;
+            if saved.row().manifest.body.role == Role::Combine {
+                let hint = "attach the job whose outputs it combines: they are folded here then";
+                let refused = Fail::new(format!("job {} only combines outputs of another", saved.id().short()), hint);
+                peer.forget(saved.id()).map_err(|e| Fail::of(&e, e.hint()))?;
+                peer.shutdown().await;
+                return Err(refused);
+            }
             (peer, wishes, saved)
         }
         Err(missing) => return Err(missing.into()),
@@ -121,7 +128,7 @@ pub async fn attach(global: &Global, attach: &Attach) -> Result<(), Fail> {
         format!("essaim: {}: {here} of {} here", manifest.name.as_str(), count(manifest.chunks.into(), "chunk"));
     say(global, words, "attached", describe(job.id, manifest, here as u32));
     say_distrusted(global, &job);
-    let followed = Followed { job, to, fold, lends: cpus > 0, began, coming: None };
+    let followed = Followed { job, to, fold, lends: cpus > 0, began, coming: None, combine: None };
     follow::to_the_end(global, peer, wishes, followed).await
 }
 
@@ -144,9 +151,9 @@ pub async fn results(global: &Global, results: &Results) -> Result<(), Fail> {
         if program.is_some() && here < u64::from(chunks) {
             return Err(missing());
         }
-        let fold = program.map(|program| -> Result<Fold, Fail> {
+        let fold = program.map(|program| -> Result<Folding, Fail> {
             let data = mounted(&inputs, &row.manifest.body, true).map_err(|e| Fail::of(&e, e.hint()))?;
-            Ok(Fold { program, spec: spec(&row.manifest.body, data) })
+            Ok(Folding { fold: Fold { program, spec: spec(&row.manifest.body, data) }, tree: None })
         });
         outputs.close();
         let (inputs, outputs) = (Arc::new(inputs), Arc::new(outputs));

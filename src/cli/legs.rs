@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::mpsc as threads;
 use std::task::Poll;
 use std::time::Instant;
@@ -21,6 +22,7 @@ use super::pace::{Look, Pace};
 use super::progress::SoFar;
 use super::run::Work;
 use super::stream::{Filled, Source};
+use super::tree::{Combining, Step};
 use crate::peer::{End, Handed, Job, Leg, Peer, Progress, Traffic};
 use crate::store::StoreError;
 
@@ -30,7 +32,7 @@ const OPEN: usize = 3;
 /// Legs that are still to come.
 pub struct Coming {
     pub source: Source,
-    pub work: Work,
+    pub work: Arc<Work>,
     /// Bytes of the first leg, which is open already.
     pub first_bytes: u64,
 }
@@ -43,6 +45,8 @@ pub enum Happened {
     Ended(usize, Option<End>),
     /// Another leg can be opened; none where the reader is gone.
     Read(Option<Filled>),
+    /// Something of what combines the outputs.
+    Combining(Step),
 }
 
 /// How all of them together have ended.
@@ -74,6 +78,7 @@ impl Open {
 pub struct Legs {
     open: VecDeque<Open>,
     coming: Option<Coming>,
+    combining: Option<Combining>,
     pace: Pace,
     began: Instant,
     /// The number of the next leg's first chunk.
@@ -113,13 +118,14 @@ impl Iterator for Queue {
 }
 
 impl Legs {
-    /// The first job, and where further ones come from, if any do.
-    pub fn new(job: Job, coming: Option<Coming>) -> (Legs, Queue) {
+    /// The first job, where further ones come from, if any do, and what combines the outputs, if anything does.
+    pub fn new(job: Job, coming: Option<Coming>, combining: Option<Combining>) -> (Legs, Queue) {
         let (to_print, queue) = threads::sync_channel(OPEN);
         let (printed, printing) = watch::channel(0);
         let mut legs = Legs {
             open: VecDeque::new(),
             is_streamed: coming.is_some(),
+            combining,
             pace: Pace::default(),
             began: Instant::now(),
             next_chunk: 0,
@@ -169,6 +175,9 @@ impl Legs {
                 {
                     return Poll::Ready(Happened::Ended(at, end.ok()));
                 }
+            }
+            if let Some(Poll::Ready(step)) = self.combining.as_mut().map(|combining| combining.poll(context)) {
+                return Poll::Ready(Happened::Combining(step));
             }
             match &mut self.coming {
                 Some(coming) if may_open => coming.source.poll_next(context).map(Happened::Read),
@@ -310,9 +319,18 @@ impl Legs {
         }
     }
 
+    /// Nothing more is combined; whether anything was.
+    pub async fn stop_combining(&mut self, peer: &Peer) -> bool {
+        if let Some(combining) = &mut self.combining {
+            combining.stop(peer).await;
+        }
+        self.combining.is_some()
+    }
+
     /// Takes all back that have not ended.
     pub async fn cancel(&mut self, peer: &Peer) {
         self.stop_reading();
+        self.stop_combining(peer).await;
         for leg in self.open.iter().filter(|leg| leg.end.is_none()) {
             peer.cancel(leg.job.id).await;
         }
@@ -321,6 +339,7 @@ impl Legs {
     /// Leaves all to their peers that have not ended.
     pub async fn leave(&mut self, peer: &Peer) {
         self.stop_reading();
+        self.stop_combining(peer).await;
         if !std::mem::replace(&mut self.is_left, true) {
             for leg in self.open.iter().filter(|leg| leg.end.is_none()) {
                 peer.detach(leg.job.id).await;
@@ -333,6 +352,9 @@ impl Legs {
     /// # Errors
     /// One of them cannot be given back.
     pub fn give_all_back(&mut self, peer: &Peer, left: bool) -> Result<(), StoreError> {
+        if let Some(combining) = &mut self.combining {
+            combining.forget_all(peer);
+        }
         if left {
             return self.give_printed_back(peer);
         }
@@ -341,7 +363,27 @@ impl Legs {
 
     /// Whether nothing more will happen.
     pub fn are_over(&self) -> bool {
+        self.have_ended() && self.combining.as_ref().is_none_or(Combining::are_over)
+    }
+
+    /// Whether all jobs have ended, but for those that combine, and none comes.
+    pub fn have_ended(&self) -> bool {
         self.coming.is_none() && self.open.iter().all(|leg| leg.end.is_some())
+    }
+
+    /// Whether they were left.
+    pub fn are_left(&self) -> bool {
+        self.is_left
+    }
+
+    /// What combines the outputs.
+    pub fn combining(&mut self) -> Option<&mut Combining> {
+        self.combining.as_mut()
+    }
+
+    /// How many chunks outputs were combined in.
+    pub fn combined(&self) -> u32 {
+        self.combining.as_ref().map_or(0, |combining| combining.so_far().0)
     }
 
     /// How they have ended.
@@ -397,6 +439,9 @@ impl Legs {
     pub fn end(&self) -> End {
         let mut sum = self.rest();
         add(&mut sum, &self.past);
+        if let Some(combining) = &self.combining {
+            sum.traffic.add(combining.traffic());
+        }
         sum
     }
 
@@ -421,14 +466,21 @@ impl Legs {
         let read = self.coming.as_ref().map(|coming| coming.source.bytes());
         let mut so_far = SoFar { sealed, chunks, read, ..SoFar::default() };
         let mut workers = BTreeSet::new();
+        let mut see = |progress: &Progress| {
+            let members = progress.view.iter().flat_map(|view| &view.members);
+            let working = members.filter(|member| member.node != me && member.alive && member.load.threads > 0);
+            workers.extend(working.map(|member| member.node));
+        };
         for leg in &self.open {
             let progress = leg.progress();
             so_far.sealed += progress.sealed;
             so_far.chunks += progress.chunks;
             so_far.connected = progress.connected;
-            let members = progress.view.iter().flat_map(|view| &view.members);
-            let working = members.filter(|member| member.node != me && member.alive && member.load.threads > 0);
-            workers.extend(working.map(|member| member.node));
+            see(&progress);
+        }
+        if let Some(combining) = &self.combining {
+            combining.open().for_each(|job| see(&job.progress.borrow()));
+            so_far.combined = Some(combining.so_far()).filter(|(_, chunks)| *chunks > 0);
         }
         so_far.workers = workers.len();
         so_far
@@ -450,8 +502,5 @@ fn add(sum: &mut End, end: &End) {
     for (node, chunks) in &one.by {
         *all.by.entry(*node).or_default() += chunks;
     }
-    sum.traffic.messages_out += end.traffic.messages_out;
-    sum.traffic.bytes_out += end.traffic.bytes_out;
-    sum.traffic.messages_in += end.traffic.messages_in;
-    sum.traffic.bytes_in += end.traffic.bytes_in;
+    sum.traffic.add(&end.traffic);
 }

@@ -26,6 +26,7 @@ mod say;
 mod shell;
 mod stream;
 mod top;
+mod tree;
 
 use std::process::ExitCode;
 

@@ -30,6 +30,8 @@ pub struct SoFar {
     pub workers: usize,
     /// Peers connected.
     pub connected: usize,
+    /// Chunks that outputs were combined in, and are to be so far, if any.
+    pub combined: Option<(u32, u32)>,
 }
 
 /// The bar, and what there is instead while nobody knows how much there will be.
@@ -80,7 +82,7 @@ impl<'a> Show<'a> {
 
     /// Takes note of how things are.
     pub fn update(&mut self, so_far: &SoFar) {
-        let SoFar { sealed, chunks, read, workers, connected } = *so_far;
+        let SoFar { sealed, chunks, read, workers, connected, combined } = *so_far;
         let style = if read.is_some() { NO_END } else { BAR };
         if style != self.style {
             self.style = style;
@@ -98,9 +100,10 @@ impl<'a> Show<'a> {
             (n, false) => count(n as u64, "peer"),
             (n, true) => format!("{} + this machine", count(n as u64, "peer")),
         };
+        let combining = combined.map_or_else(String::new, |(done, of)| format!("combined {done} of {of} · "));
         self.bar.set_message(match read {
-            Some(bytes) => format!("{} · {who}", self.speed(bytes)),
-            None => who,
+            Some(bytes) => format!("{} · {combining}{who}", self.speed(bytes)),
+            None => format!("{combining}{who}"),
         });
         if workers == 0 && !self.said_alone && self.began.elapsed() > ALONE_AFTER && sealed < chunks {
             self.said_alone = true;
@@ -109,9 +112,10 @@ impl<'a> Show<'a> {
         if self.is_plain && self.last_line.elapsed() > LINE_EVERY {
             self.last_line = Instant::now();
             let words = format!(
-                "essaim: {sealed} of {}{}, {} working, {:.0} s",
+                "essaim: {sealed} of {}{}{}, {} working, {:.0} s",
                 count(u64::from(chunks), "chunk"),
                 read.map_or_else(String::new, |bytes| format!(" so far, {}", self.speed(bytes))),
+                combined.map_or_else(String::new, |(done, of)| format!(", combined {done} of {of}")),
                 count(workers as u64 + u64::from(self.lends), "peer"),
                 self.began.elapsed().as_secs_f64()
             );
@@ -119,6 +123,9 @@ impl<'a> Show<'a> {
             let mut fields = json!({ "sealed": sealed, "chunks": chunks, "peers": workers, "seconds": seconds });
             if let Some(bytes) = read {
                 fields["read"] = bytes.into();
+            }
+            if let Some((done, of)) = combined {
+                fields["combined"] = json!([done, of]);
             }
             say(self.global, words, "progress", fields);
         }

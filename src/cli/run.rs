@@ -2,14 +2,15 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use essaim_jobs::{BlobId, Limits, Mount, Role, encode};
+use essaim_jobs::{BlobId, Halt, Limits, Mount, Role, encode};
 use essaim_worker::{Engine, EngineConfig, JobSpec, Mode};
 use serde_json::json;
 
-use super::args::{Global, Run};
+use super::args::{Global, Reduce, Run};
 use super::data::Data;
 use super::fail::Fail;
 use super::follow::{self, Followed};
@@ -49,7 +50,7 @@ pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
     let known = || threads.as_ref().map_or(cpus.into(), Threads::known);
     let plan = tokio::task::block_in_place(|| Plan::of(global, &run, way, of, peer.home(), &known))?;
     drop(threads);
-    let (what, folds) = (plan.words(), plan.folds);
+    let (what, folds, combines) = (plan.words(), plan.folds, plan.combines);
     let fold = if folds { Some(plan.program.compiled()?.clone()) } else { None };
     let Plan { program, draft, cut: Cut { how, more }, data, values, limits, .. } = plan;
     let (chunks, bytes) = (draft.chunks(), draft.bytes());
@@ -80,13 +81,22 @@ pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
     let source = more.map(Reader::start).transpose().map_err(|error| {
         Fail::new(format!("cannot start a thread for standard input: {error}"), "raise `ulimit -u`")
     })?;
+    let work = Arc::new(work);
+    let combine = combines.map(|if_worth| Combine { work: Arc::clone(&work), if_worth });
     let coming = source.map(|source| Coming { source, work, first_bytes: bytes });
-    let followed = Followed { job, to, fold, lends, began, coming };
+    let followed = Followed { job, to, fold, lends, began, coming, combine };
     if leaves {
         follow::leave(global, peer, wishes, followed).await
     } else {
         follow::to_the_end(global, peer, wishes, followed).await
     }
+}
+
+/// How the outputs of a run are combined.
+pub struct Combine {
+    pub work: Arc<Work>,
+    /// Only if it is worth while.
+    pub if_worth: bool,
 }
 
 /// What the jobs of one run have in common.
@@ -127,6 +137,25 @@ impl Work {
         }
     }
 
+    /// The job that combines outputs, by the chunks of `draft`, which have numbers from `first_chunk` on. It is of use to
+    /// this run only.
+    pub fn combination(&self, draft: Draft, first_chunk: u32) -> Submission {
+        Submission {
+            role: Role::Combine,
+            halt: Halt::default(),
+            folds: false,
+            keep: Duration::ZERO,
+            resume: false,
+            reuse: false,
+            ..self.submission(draft, first_chunk)
+        }
+    }
+
+    /// Bytes that an output has at most.
+    pub fn most_output_bytes(&self) -> u64 {
+        self.limits.output_bytes
+    }
+
     /// A draft of another job; blocks.
     ///
     /// # Errors
@@ -150,6 +179,8 @@ struct Plan {
     program: Checked,
     /// Whether it folds its outputs.
     folds: bool,
+    /// Whether these are combined before, and then whether only if it is worth while.
+    combines: Option<bool>,
     draft: Draft,
     cut: Cut,
     data: Data,
@@ -196,7 +227,8 @@ impl Plan {
         let trial = Trial { program: &program, spec, threads, sizes, work };
         let cut = input::cut(global, run, way, &trial, home, &mut draft)?;
         let folds = folds(run, &program)?;
-        Ok(Plan { program, folds, draft, cut, data, values, limits })
+        let combines = combines(run, &program, folds)?;
+        Ok(Plan { program, folds, combines, draft, cut, data, values, limits })
     }
 
     /// What is run, in words.
@@ -208,10 +240,16 @@ impl Plan {
 
     /// Says what would be run.
     fn show(&self, global: &Global, run: &Run) -> Result<(), Fail> {
-        let Plan { program, folds, draft, data, .. } = self;
+        let Plan { program, folds, combines, draft, data, .. } = self;
         let (chunks, bytes, what) = (draft.chunks(), draft.bytes(), self.words());
-        let fold =
-            if *folds { "its outputs are folded by the program itself" } else { "its outputs are printed in order" };
+        let fold = match (folds, combines) {
+            (true, Some(false)) => "its outputs are combined in the swarm, and folded by the program itself",
+            (true, Some(true)) => {
+                "its outputs are folded by the program itself, and combined in the swarm before if they are large"
+            }
+            (true, None) => "its outputs are folded by the program itself",
+            (false, _) => "its outputs are printed in order",
+        };
         let program = program.path.display();
         let mut words = format!("essaim: would run {what}; {fold}\n  program {program}\n  arguments {:?}", run.args);
         for Mount { name, blob } in &data.mounts {
@@ -219,7 +257,7 @@ impl Plan {
         }
         let named: Vec<&str> = data.mounts.iter().map(|data| data.name.as_str()).collect();
         let fields = json!({
-            "name": what, "chunks": chunks, "bytes": bytes, "reduce": folds, "args": run.args, "data": named,
+            "name": what, "chunks": chunks, "bytes": bytes, "reduce": folds, "combine": combines.is_some(), "args": run.args, "data": named,
             "cut": self.cut.how.fields(),
         });
         say(global, words, "dry-run", fields);
@@ -230,7 +268,7 @@ impl Plan {
 /// Whether the program is to fold its outputs.
 fn folds(run: &Run, program: &Checked) -> Result<bool, Fail> {
     let can = program.outline.roles.reduce;
-    if run.reduce && !can {
+    if run.reduce.is_some() && !can {
         let hint = "leave --reduce out to have the outputs as they are; in Rust, `essaim_guest::main!(map: .., reduce: ..)` \
                     makes one that can";
         return Err(Fail::new(format!("the program {} cannot fold its outputs", program.name), hint).with_status(2));
@@ -240,6 +278,19 @@ fn folds(run: &Run, program: &Checked) -> Result<bool, Fail> {
         return Err(folded_in_order(&program.name));
     }
     Ok(folds)
+}
+
+/// Whether outputs are combined in the swarm before they are folded, and then whether only if it is worth while.
+fn combines(run: &Run, program: &Checked, folds: bool) -> Result<Option<bool>, Fail> {
+    let can = program.outline.roles.combine;
+    let how = run.reduce.unwrap_or_default();
+    if how == Reduce::Tree && !can {
+        let hint = "--reduce=here folds them on this machine; in Rust, `essaim_guest::main!(map: .., combine: .., \
+                    reduce: ..)` makes one that can";
+        return Err(Fail::new(format!("the program {} cannot combine its outputs", program.name), hint).with_status(2));
+    }
+    let combines = can && folds && !run.detach && how != Reduce::Here;
+    Ok(combines.then_some(how == Reduce::Auto))
 }
 
 /// Says whether the run goes on with a job that stood on the disk.

@@ -27,7 +27,7 @@ pub mod wire;
 
 pub use cause::{Cause, Finding};
 pub use ended::{Ended, ended};
-pub use fold::{Fold, Leg};
+pub use fold::{FRAME_BYTES, Fold, Frames, Leg, Lost, Ordered};
 pub use governor::{Terms, When, Whose, Why};
 pub use handover::Handed;
 pub use hours::{HourRange, Hours, HoursError};
@@ -200,6 +200,16 @@ pub struct Traffic {
     pub messages_in: u64,
     /// Their bytes.
     pub bytes_in: u64,
+}
+
+impl Traffic {
+    /// Adds that of another job.
+    pub fn add(&mut self, other: &Traffic) {
+        self.messages_out += other.messages_out;
+        self.bytes_out += other.bytes_out;
+        self.messages_in += other.messages_in;
+        self.bytes_in += other.bytes_in;
+    }
 }
 
 /// How a node does that lends its threads.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use essaim_jobs::{JobId, Manifest, Signed};
+use essaim_jobs::{JobId, Manifest, Role, Signed};
 use serde::{Deserialize, Serialize};
 
 use super::inputs::{Files, Inputs, PROGRAM};
@@ -39,9 +39,12 @@ impl Row {
     }
 }
 
-/// Removes the folders of no job: those that were never finished, and those that were given up.
+/// Removes the folders of no job: those that were never finished, and those that were given up. Combine jobs, which are of
+/// use only to the run that submitted them, are given up with it.
 pub(super) fn sweep(home: &Home) -> Result<(), StoreError> {
-    let jobs = home.store().jobs()?;
+    let (jobs, orphans): (Vec<_>, Vec<_>) =
+        home.store().jobs()?.into_iter().partition(|(_, row)| row.manifest.body.role != Role::Combine);
+    orphans.iter().try_for_each(|(job, _)| home.store().remove_job(*job))?;
     let names: Vec<String> = jobs.iter().map(|(job, _)| job.to_string()).collect();
     for entry in fs::read_dir(home.jobs_dir())? {
         let entry = entry?;

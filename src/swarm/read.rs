@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{Error, Program};
 use crate::blob::Blob;
-use crate::peer::{self, Fold, Leg};
+use crate::peer::{self, Fold, Leg, Ordered};
 use crate::store::StoreError;
 
 /// A job that is read.
@@ -52,7 +52,7 @@ pub fn as_completed<O: DeserializeOwned>(job: Reading, to: &mpsc::Sender<(usize,
 pub fn reduced<R: DeserializeOwned>(job: Reading, to: &mpsc::Sender<R>) -> Result<(), Error> {
     let fold = Fold { program: job.program.compiled, spec: job.spec };
     let printed = Printed::default();
-    match fold.run(std::iter::once(job.leg), printed.clone(), &job.stop) {
+    match fold.run(Ordered::new(std::iter::once(job.leg)), printed.clone(), &job.stop) {
         // The outputs do not all come.
         Err(_) if job.stop.is_stopped() => return Ok(()),
         done => done.map_err(|failure| Error::of_reduce(&peer::note(&failure)))?,

@@ -26,4 +26,5 @@ mod splitting;
 #[cfg(target_os = "linux")]
 mod stream;
 mod top;
+mod tree;
 mod uses;

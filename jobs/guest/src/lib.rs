@@ -45,8 +45,9 @@
 //!
 //! Without `split`, the node cuts the input: by lines, ranges or values, as `essaim help run` says. Without `combine`
 //! and `reduce`, the chunks' outputs are printed in their order; with `combine` alone, what it makes of all of them is.
-//! `combine` saves what would otherwise have to travel: say it where two outputs make one that is not twice as long. It
-//! must be associative, and make something sensible of nothing. [`testing`] finds out.
+//! `combine` saves time on the machine that asked, which folds alone: say it where two outputs make one that is not twice
+//! as long. It is asked for where there is much to fold, or with `--reduce=tree`: some outputs become one, and the others may
+//! go to `reduce` as they are. It must be associative, and make something sensible of nothing. [`testing`] finds out.
 //!
 //! Each may return a `Result` instead, of any error that can be displayed: it ends the program with status 1, and is
 //! what the person reads.

@@ -7,19 +7,20 @@ use essaim_worker::{Failure, StopFlag};
 
 use super::sink::Sink;
 use super::{Unwritten, unwritten};
+use crate::blob::Blob;
 use crate::cli::fail::Fail;
-use crate::peer::{Fold, Leg};
+use crate::peer::{Fold, Lost};
 
-/// Folds the outputs of all legs into `sink`. Chunks that were given up are left out.
+/// Folds outputs into `sink`.
 pub fn fold(
-    legs: impl Iterator<Item = Leg> + Send + 'static,
+    outputs: impl Iterator<Item = Result<Blob, Lost>> + Send + 'static,
     fold: Fold,
     sink: Sink,
     stop: &StopFlag,
 ) -> Result<(), Unwritten> {
     let kept = Arc::new(Mutex::new(Kept { sink: Some(sink), refused: None }));
     let writer = Writer(Arc::clone(&kept));
-    let done = fold.run(legs, writer, stop);
+    let done = fold.run(outputs, writer, stop);
     let Kept { sink, refused } = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
     match done {
         Ok(()) => sink.map_or(Err(Unwritten::Ended), Sink::finish),

@@ -17,8 +17,9 @@ use self::joblog::JobLog;
 use self::sink::Sink;
 use super::args::Out;
 use super::fail::Fail;
+use super::tree::Tree;
 use crate::blob::{Blob, PIECE};
-use crate::peer::{Fold, Leg};
+use crate::peer::{Fold, Leg, Ordered};
 use crate::store::Sealed;
 
 /// Why the output did not get to its end.
@@ -31,6 +32,14 @@ pub enum Unwritten {
     Full(String),
     /// Something is wrong here.
     Failed(Fail),
+}
+
+/// How outputs are folded.
+pub struct Folding {
+    /// By whom.
+    pub fold: Fold,
+    /// How they are combined before, if they are.
+    pub tree: Option<Tree>,
 }
 
 /// Where the outputs go, open for writing.
@@ -94,7 +103,7 @@ pub fn folded_in_order(name: &str) -> Fail {
 pub fn present(
     legs: impl Iterator<Item = Leg> + Send + 'static,
     to: Destination,
-    fold: Option<Fold>,
+    fold: Option<Folding>,
     stop: &StopFlag,
 ) -> Result<(), Unwritten> {
     let Destination { way, log } = to;
@@ -106,7 +115,13 @@ pub fn present(
         }
     });
     let written = match (way, fold) {
-        (Way::InOrder(sink), Some(fold)) => fold::fold(legs, fold, sink, stop),
+        (Way::InOrder(sink), Some(Folding { fold, tree: None })) => fold::fold(Ordered::new(legs), fold, sink, stop),
+        (Way::InOrder(sink), Some(Folding { fold, tree: Some(tree) })) => {
+            let combined = tree.over(legs).map_err(|error| {
+                Unwritten::Failed(Fail::new(format!("cannot start a thread: {error}"), "raise `ulimit -u`"))
+            })?;
+            fold::fold(combined.outputs(), fold, sink, stop)
+        }
         (Way::InOrder(mut sink), None) => {
             in_order(legs, |_, _, sealed| put(sealed, &mut sink)).and_then(|()| sink.finish())
         }

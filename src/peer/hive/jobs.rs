@@ -8,7 +8,7 @@ use coordinator_free::io::Input;
 use coordinator_free::message::{Close, Message, Reason};
 use coordinator_free::{Config as MemberConfig, Member, Resume, Tuning};
 use essaim_jobs::manifest::VERSION;
-use essaim_jobs::{Halt, JobId, Manifest, NodeId, Signed};
+use essaim_jobs::{Halt, JobId, Manifest, NodeId, Role, Signed};
 use essaim_worker::Request;
 use libp2p::Multiaddr;
 use tokio::sync::watch;
@@ -143,7 +143,8 @@ impl Hive {
         let job = manifest.id();
         let number = self.next_number;
         self.next_number = self.next_number.wrapping_add(1);
-        info!(job = %job.short(), name = manifest.name.as_str(), chunks = manifest.chunks, "job opened");
+        let (name, role) = (manifest.name.as_str(), manifest.role.as_str());
+        info!(job = %job.short(), name, role, chunks = manifest.chunks, "job opened");
         self.net.subscribe(Topic::Job(job)).await;
         if self.cpus > 0 {
             let id = program_of(&manifest);
@@ -234,13 +235,18 @@ impl Hive {
         if let Some(mut author) = state.author {
             // The next job may begin at once.
             self.write_down(author.shown.news(votes(&state.member, self.me))).await;
-            ended::write(&self.store, job, &Ended::now(&author, reason, self.me)).await;
+            // How combining went is a part of how its run did.
+            if state.manifest.role != Role::Combine {
+                ended::write(&self.store, job, &Ended::now(&author, reason, self.me)).await;
+            }
             self.blobs.leave(&job);
             if reason == Some(Reason::Failed) && matches!(state.manifest.halt, Halt::Soon(_)) {
                 author.outputs.pass_over();
             }
             author.outputs.close();
             let progress = author.progress(&state.member, self.connected.len());
+            // Whoever asks while it is folded is told the last of it, too.
+            author.progress.send_replace(progress.clone());
             let end = End { reason, trouble: author.trouble, handed: author.handed, progress, traffic: state.traffic };
             // Who submitted may have gone away.
             let _ = author.ended.send(end);
