@@ -24,8 +24,6 @@ use essaim_jobs::{AuthorId, IntervalSet, JobId, Keypair, Leaf, NodeId, Receipt, 
 struct Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
-/// Benches made.
-static LIVES: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: every call is handed to the system's allocator as it came; only a number is kept beside.
 unsafe impl GlobalAlloc for Counting {
@@ -107,9 +105,7 @@ impl Bench {
     /// A job of which the worker holds everything.
     fn new(chunks: u32) -> Bench {
         let rows = Rows { chunks, copies: 1 };
-        // Never the same statement twice: see `fill_memo`.
-        let life = LIVES.fetch_add(1, Relaxed) as u8;
-        let key = |number: u8| Keypair::from_seed(&[[life; 16], [number; 16]].concat().try_into().unwrap());
+        let key = |number: u8| Keypair::from_seed(&[number; 32]);
         let (keys, author_key) = ([1, 2, 3].map(key), key(9));
         let config = |number: usize| Config {
             job: JOB,
@@ -225,20 +221,7 @@ fn drain(member: &mut Member, now: Duration) {
     }
 }
 
-/// For the simulator's sake, signatures that were verified are remembered in this build, up to a number: fills that
-/// memory, so that it grows no more and is not taken for the core's.
-fn fill_memo() {
-    const ANSWERS: u64 = 1 << 14;
-    let key = Keypair::from_seed(&[0; 32]);
-    for number in 0..=ANSWERS {
-        let mut job = [0; 32];
-        job[..8].copy_from_slice(&number.to_le_bytes());
-        Signed::sign(Seal { job: JobId(job), term: 0, slots: IntervalSet::new() }, &key).verify().unwrap();
-    }
-}
-
 fn main() {
-    fill_memo();
     let most = std::env::args().skip(1).find_map(|arg| arg.parse::<u32>().ok()).unwrap_or(u32::MAX);
     for chunks in SIZES.into_iter().filter(|size| *size <= most) {
         println!("\n{chunks} chunks{:>33} {:>12} {:>12}", ORDERS[0].1, ORDERS[1].1, ORDERS[2].1);

@@ -2,7 +2,7 @@
 //!
 //! A [`Member`] is one node's part in one job. It is told what happened ([`Input`]) and when, and says what is
 //! to be done ([`Output`]): it reads no clock, opens no socket, starts no thread and draws no randomness but
-//! from its seed. The network and the simulator in `tests/sim` drive the same code.
+//! from its seed. The network and the simulator in `sim/` drive the same code.
 //!
 //! In short: every slot of a job has an owner, the author's member at first. Whoever runs short asks another
 //! for a part of what it holds (`claim`); what each holds and has run stands in its signed record, and records

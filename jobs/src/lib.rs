@@ -28,5 +28,5 @@ pub use interval::IntervalSet;
 pub use manifest::{Limits, Manifest, ManifestError, Mount};
 pub use receipt::{FailureNote, Leaf, Receipt, Results};
 pub use role::{Role, Roles};
-pub use sign::{Keypair, Signable, SignatureError, Signed};
+pub use sign::{Keypair, Memory, Signable, SignatureError, Signed};
 pub use wire::{WireError, decode, encode};

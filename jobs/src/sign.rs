@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::encode;
 
+pub use memo::Memory;
+
 /// A statement that can be signed.
 pub trait Signable: Serialize {
     /// Sets this kind of statement apart from every other; includes its version.
@@ -59,7 +61,6 @@ impl<T: Signable> Signed<T> {
         let digest = digest(&body);
         let signature = keypair.0.sign(&digest);
         let (signer, halves) = (keypair.public(), [*signature.r_bytes(), *signature.s_bytes()]);
-        #[cfg(feature = "memo")]
         let _valid = memo::recall((signer, digest, halves), || Ok(()));
         Signed { body, signer, halves }
     }
@@ -70,10 +71,7 @@ impl<T: Signable> Signed<T> {
     /// [`SignatureError`] when it does not fit, or the signer is no valid key.
     pub fn verify(&self) -> Result<(), SignatureError> {
         let digest = digest(&self.body);
-        #[cfg(feature = "memo")]
-        return memo::recall((self.signer, digest, self.halves), || self.verify_digest(&digest));
-        #[cfg(not(feature = "memo"))]
-        self.verify_digest(&digest)
+        memo::recall((self.signer, digest, self.halves), || self.verify_digest(&digest))
     }
 
     fn verify_digest(&self, digest: &[u8; 32]) -> Result<(), SignatureError> {
@@ -86,10 +84,10 @@ impl<T: Signable> Signed<T> {
 /// In a simulated world every member verifies the same few statements, in one thread: three quarters of its time.
 /// The answer depends on signer, digest and signature alone, so it may as well be remembered; of what was signed here
 /// it is known from the beginning, as far as the library that signs can be relied on.
-#[cfg(feature = "memo")]
 mod memo {
     use std::cell::RefCell;
     use std::collections::HashMap;
+    use std::marker::PhantomData;
 
     use super::SignatureError;
 
@@ -100,11 +98,33 @@ mod memo {
     type Answer = Result<(), SignatureError>;
 
     thread_local! {
-        static KNOWN: RefCell<HashMap<Question, Answer>> = RefCell::new(HashMap::new());
+        static KNOWN: RefCell<Option<HashMap<Question, Answer>>> = const { RefCell::new(None) };
+    }
+
+    /// While this lives, its thread remembers which signatures fit: for simulators, where one thread is many members. A
+    /// node never makes one.
+    #[derive(Debug)]
+    #[must_use = "what is remembered is forgotten with it"]
+    pub struct Memory(PhantomData<*const ()>);
+
+    impl Memory {
+        /// Begins to remember on this thread.
+        #[expect(clippy::new_without_default, reason = "it does something to its thread")]
+        pub fn new() -> Memory {
+            KNOWN.set(Some(HashMap::new()));
+            Memory(PhantomData)
+        }
+    }
+
+    impl Drop for Memory {
+        fn drop(&mut self) {
+            KNOWN.set(None);
+        }
     }
 
     pub(super) fn recall(question: Question, verify: impl FnOnce() -> Answer) -> Answer {
         KNOWN.with_borrow_mut(|known| {
+            let Some(known) = known else { return verify() };
             if known.len() >= ANSWERS {
                 known.clear();
             }

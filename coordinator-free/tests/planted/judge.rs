@@ -19,13 +19,12 @@ pub enum Verdict {
     Broken(String),
 }
 
-/// The tests of the wire, built as the core's tests build it.
-const WIRE: [&str; 5] = ["-p", "essaim-jobs", "--tests", "--features", "memo"];
+const WIRE: [&str; 3] = ["-p", "essaim-jobs", "--tests"];
 const CORE: [&str; 3] = ["-p", "coordinator-free", "--lib"];
 
 /// Lets the judges look at what stands in the workshop. With `sims` empty the simulator is not asked.
 pub fn judge(workshop: &Workshop, sims: &[&str]) -> io::Result<Verdict> {
-    // The simulator comes last, and this runner not at all: both have a folder of their own.
+    // The simulator comes last, and this runner not at all: it has a folder of its own.
     let files = workshop.test_files("coordinator-free")?;
     let core: Vec<&str> = CORE.into_iter().chain(files.iter().flat_map(|file| ["--test", file])).collect();
     for (folder, build) in [("jobs", &WIRE[..]), ("coordinator-free", &core[..])] {
@@ -46,7 +45,7 @@ pub fn judge(workshop: &Workshop, sims: &[&str]) -> io::Result<Verdict> {
     if sims.is_empty() {
         return Ok(Verdict::Nothing);
     }
-    let programs = match workshop.build(&["-p", "coordinator-free", "--test", "sim"])? {
+    let programs = match workshop.build(&["-p", "essaim-sim", "--test", "sim"])? {
         Ok(programs) => programs,
         Err(error) => return Ok(Verdict::Broken(error)),
     };

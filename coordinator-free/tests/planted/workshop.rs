@@ -1,4 +1,4 @@
-//! A copy of the two crates that are judged, in the target folder, where mistakes can be planted. It has a target
+//! A copy of the crates that are judged, in the target folder, where mistakes can be planted. It has a target
 //! folder of its own, so that what never changes is built once.
 
 use std::collections::BTreeSet;
@@ -117,9 +117,11 @@ impl Workshop {
     }
 }
 
-/// The workspace's manifest with these two crates only.
+/// The workspace's manifest with these crates only.
 fn workspace_of(manifest: &str) -> String {
-    let mut out = String::from("[workspace]\nresolver = \"3\"\nmembers = [\"jobs\", \"coordinator-free\"]\n");
+    let mut out = String::from(
+        "[workspace]\nresolver = \"3\"\nmembers = [\"jobs\", \"coordinator-free\", \"coordinator-free/sim\"]\n",
+    );
     let mut kept = false;
     for line in manifest.lines() {
         if line.starts_with('[') {

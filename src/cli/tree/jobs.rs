@@ -167,7 +167,7 @@ impl Combining {
 
 /// A combine chunk failed at a peer, with these words of its: as an error, and in one line.
 pub fn failed_at(worker: NodeId, words: &str) -> (Fail, String) {
-    let (message, hint) = words.rsplit_once("\nhint: ").unwrap_or((words, ""));
+    let (message, hint) = parted(words);
     let fail = failed(Fail::new(format!("at peer {}: {message}", worker.short()), hint));
     let message = fail.parts().0.to_owned();
     (fail, message)

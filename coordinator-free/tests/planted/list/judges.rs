@@ -9,7 +9,7 @@ pub fn plants() -> Vec<Plant> {
             name: "inert-partition",
             what: "a partition in the simulator stops no message",
             edits: &[Edit {
-                file: "coordinator-free/tests/sim/event.rs",
+                file: "coordinator-free/sim/src/event.rs",
                 old: "way(&from, &to) || (self.both && way(&to, &from))",
                 new: "self.both && way(&from, &to) && way(&to, &from)",
             }],
@@ -19,7 +19,7 @@ pub fn plants() -> Vec<Plant> {
             name: "leaky-partition",
             what: "a partition in the simulator is counted, and the message arrives all the same",
             edits: &[Edit {
-                file: "coordinator-free/tests/sim/net.rs",
+                file: "coordinator-free/sim/src/net.rs",
                 old: "self.count(name); return Vec::new();",
                 new: "self.count(name);",
             }],
@@ -29,7 +29,7 @@ pub fn plants() -> Vec<Plant> {
             name: "inert-loss",
             what: "no message is lost in the simulator",
             edits: &[Edit {
-                file: "coordinator-free/tests/sim/net.rs",
+                file: "coordinator-free/sim/src/net.rs",
                 old: "if rng.chance(self.weather.loss) {",
                 new: "if rng.chance(0.0 * self.weather.loss) {",
             }],
@@ -39,7 +39,7 @@ pub fn plants() -> Vec<Plant> {
             name: "loss-only-counted",
             what: "a lost message is counted, and arrives all the same",
             edits: &[Edit {
-                file: "coordinator-free/tests/sim/net.rs",
+                file: "coordinator-free/sim/src/net.rs",
                 old: r#"self.count("loss"); 0"#,
                 new: r#"self.count("loss"); 1"#,
             }],

@@ -99,7 +99,7 @@ pub fn plants() -> Vec<Plant> {
             name: "end-not-told-late",
             what: "nobody tells one who still speaks of the job that it has ended",
             edits: &[Edit {
-                file: "coordinator-free/tests/sim/drive.rs",
+                file: "coordinator-free/sim/src/drive.rs",
                 old: "Ok(message) if self.nodes[to].ended.is_some() => self.answer_late(to, from, &message),",
                 new: "Ok(_) if self.nodes[to].ended.is_some() => {}",
             }],

@@ -18,7 +18,7 @@ const FAR_MILLIS: i64 = 60_000;
 pub const MESH: usize = 128;
 
 impl World {
-    pub fn suffer(&mut self, fault: Fault) {
+    pub(crate) fn suffer(&mut self, fault: Fault) {
         match fault {
             Fault::Join(node) => self.join(node),
             Fault::Crash { node, disk } => {
@@ -105,7 +105,7 @@ impl World {
         all.filter(|(one, other)| one != other && (cut.blocks(*one, *other) || cut.blocks(*other, *one))).collect()
     }
 
-    pub fn join(&mut self, number: usize) {
+    pub(crate) fn join(&mut self, number: usize) {
         if self.nodes[number].member.is_some() || self.nodes[0].ended.is_some() {
             return;
         }
@@ -204,7 +204,7 @@ impl World {
     }
 
     /// The process of a node is gone.
-    pub fn vanish(&mut self, number: usize) {
+    pub(crate) fn vanish(&mut self, number: usize) {
         self.lost(number);
         let running = std::mem::take(&mut self.nodes[number].running);
         running.into_iter().for_each(|(slot, (_, began))| self.ran(number, slot, began, End::Crashed));
@@ -226,7 +226,7 @@ impl World {
     }
 
     /// What a node had run and nobody has, and what it was running: somebody has to do it again.
-    pub fn lost(&mut self, number: usize) {
+    pub(crate) fn lost(&mut self, number: usize) {
         let node = &self.nodes[number];
         let unsealed = node.kept.keys().filter(|slot| !self.checks.sealed_slots().contains(**slot));
         let run: f64 = unsealed.map(|slot| self.cost(self.scenario.rows.chunk(*slot))).sum();

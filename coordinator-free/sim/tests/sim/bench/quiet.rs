@@ -1,7 +1,13 @@
 //! Quiet groups, near and far, with chunks from 20 µs to 0.25 s: how much being without a coordinator costs.
 
-use crate::scenario::Scenario;
-use crate::world::World;
+use std::time::Duration;
+
+use coordinator_free::Tuning;
+use essaim_jobs::Rows;
+use essaim_sim::event::Fault;
+use essaim_sim::net::{Rng, Weather};
+use essaim_sim::scenario::{Peer, Scenario};
+use essaim_sim::world::World;
 
 /// Makespan ÷ ideal in quiet groups: how much being without a coordinator costs.
 pub fn run() -> Result<(), String> {
@@ -11,7 +17,7 @@ pub fn run() -> Result<(), String> {
         for workers in [2, 8, 32] {
             let (mut ratio, mut seconds, mut waste, mut bytes) = (0.0, 0.0, 0.0, 0.0);
             for seed in 0..3 {
-                let scenario = Scenario::bench(seed, workers, wan, chunks, mean);
+                let scenario = scenario(seed, workers, wan, chunks, mean);
                 match World::new(seed, scenario, false).run() {
                     Ok(outcome) => {
                         ratio += outcome.ratio / 3.0;
@@ -32,4 +38,30 @@ pub fn run() -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A quiet group, to measure how near to the ideal it comes.
+fn scenario(seed: u64, workers: usize, wan: bool, chunks_a_thread: u32, mean: f64) -> Scenario {
+    let median = Duration::from_millis(if wan { 60 } else { 1 });
+    let mut peers = vec![Peer::new(0, 1.0)];
+    let mut rng = Rng::new(seed);
+    peers.extend((0..workers).map(|_| Peer::new(1, rng.log_normal(0.3))));
+    let mut faults = vec![(Duration::ZERO, Fault::Heal)];
+    faults.extend((0..=workers).map(|node| (Duration::ZERO, Fault::Join(node))));
+    Scenario {
+        kinds: Vec::new(),
+        mild: true,
+        rows: Rows { chunks: chunks_a_thread * workers as u32, copies: 1 },
+        peers,
+        weather: Weather::fair(median, if wan { 0.4 } else { 0.2 }, 0.1),
+        mean,
+        exponential: true,
+        costs: None,
+        doomed: 0.0,
+        blobs: false,
+        faults,
+        heal: Duration::ZERO,
+        group: Tuning::default().group,
+        rest: Duration::ZERO,
+    }
 }

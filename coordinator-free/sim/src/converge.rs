@@ -59,7 +59,7 @@ fn hash(record: &Signed<Record>) -> blake3::Hash {
 
 impl World {
     /// Keeps in mind what a node said of itself.
-    pub fn said(&mut self, number: usize, record: &Signed<Record>) {
+    pub(crate) fn said(&mut self, number: usize, record: &Signed<Record>) {
         let said = &mut self.nodes[number].said;
         said.push_back((self.now, record.body.seq, hash(record)));
         if said.len() > VERSIONS {
@@ -76,7 +76,7 @@ impl World {
 
     /// Every slot that is not sealed is somebody's who lives, or will soon be. (Those of further rows are the
     /// author's business, and nobody's before their chunk was run once.)
-    pub fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         let Some(author) = self.nodes[0].member.as_ref().filter(|_| self.makespan.is_none()) else { return };
         let mut nobodys = IntervalSet::from(0..self.scenario.rows.chunks).difference(author.sealed());
         for (_, member) in self.honest() {
@@ -94,7 +94,7 @@ impl World {
 
     /// Nothing has gone wrong and nothing was run for a while: all know the same, or soon will. (Where the way is long,
     /// a member with a fast clock takes another for dead now and then; it must find out.)
-    pub fn replicas_agree(&mut self) -> bool {
+    pub(crate) fn replicas_agree(&mut self) -> bool {
         if self.makespan.is_some() {
             return true;
         }

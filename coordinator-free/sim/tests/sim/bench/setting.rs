@@ -1,7 +1,7 @@
 //! What one cell of a table is measured on: machines that come and go, chunks with their costs. Drawn once a
 //! seed and given to every scheduler alike.
 
-use crate::net::Rng;
+use essaim_sim::net::Rng;
 
 /// Seconds that the job takes when nothing is lost, about.
 pub const JOB_SECONDS: f64 = 60.0;

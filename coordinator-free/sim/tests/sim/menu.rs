@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::event::{Cut, Fault};
-use crate::net::Rng;
-use crate::scenario::{Nature, Scenario};
+use essaim_sim::event::{Cut, Fault};
+use essaim_sim::net::Rng;
+use essaim_sim::scenario::{Nature, Scenario};
 
 /// One kind of fault.
 pub struct Kind {
@@ -95,6 +95,7 @@ impl Menu {
             let always = self.with.iter().any(|name| name == kind.name);
             if (always || (!quiet && rng.chance(kind.chance))) && (kind.plan)(scenario, &mut rng) {
                 scenario.kinds.push(kind.name);
+                scenario.mild &= kind.mild;
             }
         }
     }
@@ -108,11 +109,6 @@ impl Menu {
         let only = self.only.as_ref().map_or_else(String::new, |only| list("only", only));
         only + &list("with", &self.with) + &list("without", &self.without)
     }
-}
-
-/// Whether none of these kinds is a reason to do work twice.
-pub fn all_mild(names: &[&str]) -> bool {
-    MENU.iter().filter(|kind| names.contains(&kind.name)).all(|kind| kind.mild)
 }
 
 fn loss(world: &mut Scenario, rng: &mut Rng) -> bool {

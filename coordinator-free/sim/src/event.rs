@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 /// What happens.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub(crate) enum Event {
     Deliver {
         from: usize,
         to: usize,
@@ -65,18 +65,24 @@ pub enum Event {
 /// What goes wrong, and is planned when the world is made.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
+    /// This node starts, or starts again.
     Join(usize),
     /// The process is gone; whether its outputs are still on its disk should it come back.
     Crash {
+        /// Whose.
         node: usize,
+        /// See above.
         disk: bool,
     },
+    /// From now on a node runs so many slots at once.
     Threads(usize, u16),
+    /// A node takes its leave.
     Leave(usize),
     /// From now on slots take so many times as long as on a node of slowness 1.
     Slowness(usize, f64),
     /// Its clock jumps by so many milliseconds.
     Jump(usize, i64),
+    /// Messages stop to arrive.
     Cut(Cut),
     /// The cut of this number is no more.
     Mend(usize),
@@ -89,10 +95,13 @@ pub enum Fault {
 /// Messages that do not arrive, whatever the weather.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
+    /// By which it is mended.
     pub number: usize,
     /// As what it is counted.
     pub name: &'static str,
+    /// Those that are not heard.
     pub from: BTreeSet<usize>,
+    /// Those that do not hear them.
     pub to: BTreeSet<usize>,
     /// Whether answers do not arrive either.
     pub both: bool,
@@ -101,6 +110,8 @@ pub struct Cut {
 }
 
 impl Cut {
+    /// Whether a message from one node to another does not arrive.
+    #[must_use]
     pub fn blocks(&self, from: usize, to: usize) -> bool {
         let way = |from, to| self.from.contains(from) && self.to.contains(to);
         way(&from, &to) || (self.both && way(&to, &from))
@@ -135,7 +146,7 @@ impl Eq for Planned {}
 
 /// The events to come.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub(crate) struct Queue {
     events: BinaryHeap<Planned>,
     number: u64,
 }

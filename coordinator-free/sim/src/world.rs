@@ -1,12 +1,13 @@
 //! The world of one seed: nodes with their workers, driven by events until the job is over.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use coordinator_free::message::{Close, MESSAGE_BYTES};
 use coordinator_free::{Member, Message, Reason, Tuning};
-use essaim_jobs::{BlobRef, JobId, Keypair, Leaf, NodeId, Signed, decode};
+use essaim_jobs::{BlobRef, JobId, Keypair, Leaf, Memory, NodeId, Signed, decode};
 
 use crate::bounds::{self, Excuses};
 use crate::checks::Checks;
@@ -24,8 +25,33 @@ const CHECK_EVERY: u64 = 64;
 /// By when the last member has heard of the end: whoever heard it says so to whoever still speaks of the job.
 const STRAGGLE: Duration = Duration::from_secs(20);
 
+/// Why a world was left before its job had ended well.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Halt {
+    /// What must never happen has happened, or something that must happen has not.
+    #[error("{0}")]
+    Wrong(String),
+    /// The job takes longer than it may.
+    #[error("not done by {limit:?}: {state}")]
+    Late {
+        /// By when it had to be done.
+        limit: Duration,
+        /// How far its nodes are.
+        state: String,
+    },
+    /// More would happen than was asked for.
+    #[error("more than {0} events")]
+    Long(u64),
+}
+
+impl From<String> for Halt {
+    fn from(what: String) -> Halt {
+        Halt::Wrong(what)
+    }
+}
+
 /// One machine.
-pub struct Node {
+pub(crate) struct Node {
     pub key: Keypair,
     pub id: NodeId,
     pub member: Option<Member>,
@@ -56,21 +82,28 @@ pub struct Node {
     pub spoken: BTreeSet<usize>,
 }
 
-/// What became of a seed.
+/// What became of a world.
 #[derive(Clone, Debug)]
 pub struct Outcome {
+    /// How the job ended.
     pub reason: Option<Reason>,
+    /// When it ended for its author.
     pub makespan: Duration,
     /// Makespan ÷ the time that all threads together would need.
     pub ratio: f64,
     /// Work done beyond what was needed, as a part of it.
     pub waste: f64,
+    /// Of all that happened, in its order.
     pub hash: String,
+    /// How much happened.
     pub events: u64,
+    /// How often each fault was seen.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Messages sent, by kind.
     pub kinds: BTreeMap<&'static str, u64>,
     /// Bytes sent by one member in one second.
     pub bytes_a_second: f64,
+    /// Messages that members refused.
     pub rejected: u64,
     /// Messages and bytes that one node sent in one second at most, beyond what it heard.
     pub most_sent: (u64, u64),
@@ -80,52 +113,56 @@ pub struct Outcome {
     pub drawn: Vec<&'static str>,
     /// Bytes sent, by kind of message.
     pub sizes: BTreeMap<&'static str, u64>,
+    /// What ran where.
     pub diary: Diary,
 }
 
+/// See the module.
 pub struct World {
-    pub scenario: Scenario,
-    pub rng: Rng,
-    pub now: Duration,
-    pub nodes: Vec<Node>,
+    pub(crate) scenario: Scenario,
+    pub(crate) rng: Rng,
+    pub(crate) now: Duration,
+    pub(crate) nodes: Vec<Node>,
     /// The number of each node, by its name.
     ids: BTreeMap<NodeId, usize>,
     /// Members that are there and for which the job has not ended.
-    pub taking_part: usize,
-    pub job: JobId,
-    pub author: Keypair,
-    pub links: Links,
+    pub(crate) taking_part: usize,
+    pub(crate) job: JobId,
+    pub(crate) author: Keypair,
+    pub(crate) links: Links,
     /// Messages that have arrived or will.
-    pub arrivals: u64,
-    pub queue: Queue,
-    pub checks: Checks,
-    pub trace: bool,
-    pub seed: u64,
+    pub(crate) arrivals: u64,
+    pub(crate) queue: Queue,
+    pub(crate) checks: Checks,
+    pub(crate) trace: bool,
+    pub(crate) seed: u64,
     hasher: blake3::Hasher,
-    pub faults: BTreeMap<&'static str, u64>,
-    pub done_work: f64,
-    pub diary: Diary,
-    pub makespan: Option<(Duration, Reason)>,
-    pub excuses: Excuses,
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    pub(crate) done_work: f64,
+    pub(crate) diary: Diary,
+    pub(crate) makespan: Option<(Duration, Reason)>,
+    pub(crate) excuses: Excuses,
     /// Since when some link is cut.
-    pub cut_at: Option<Duration>,
+    pub(crate) cut_at: Option<Duration>,
     /// Until when all work rests.
-    pub thaw: Option<Duration>,
-    pub orphans: Orphans,
+    pub(crate) thaw: Option<Duration>,
+    pub(crate) orphans: Orphans,
     /// When the author sealed each chunk, in that order.
-    pub sealed_at: Vec<(Duration, u32)>,
+    pub(crate) sealed_at: Vec<(Duration, u32)>,
 }
 
 /// What a chunk's output is, everywhere and always.
-pub fn output(chunk: u32) -> Bytes {
+fn output(chunk: u32) -> Bytes {
     Bytes::copy_from_slice(&[b"chunk ".as_slice(), &chunk.to_le_bytes()].concat())
 }
 
-pub fn leaf_of(chunk: u32, blobs: bool) -> Leaf {
+pub(crate) fn leaf_of(chunk: u32, blobs: bool) -> Leaf {
     if blobs { Leaf::Blob(BlobRef::of(&output(chunk))) } else { Leaf::Inline(output(chunk)) }
 }
 
 impl World {
+    /// The world of `scenario`, with the chance that `seed` stands for. With `trace`, what happens is told on stderr.
+    #[must_use]
     pub fn new(seed: u64, scenario: Scenario, trace: bool) -> World {
         let key = |kind: u8, number: usize| {
             let mut bytes = [kind; 32];
@@ -190,15 +227,30 @@ impl World {
         }
     }
 
-    /// Runs to the end; `Err` says what went wrong.
-    pub fn run(mut self) -> Result<Outcome, String> {
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// What went wrong; never [`Halt::Long`].
+    pub fn run(self) -> Result<Outcome, Halt> {
+        self.run_within(u64::MAX)
+    }
+
+    /// Runs to the end, if no more than so much happens until then.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn run_within(mut self, most: u64) -> Result<Outcome, Halt> {
+        let _memory = Memory::new();
         let (total, longest) = self.work();
         let limit = self.limit(total, longest);
         let (mut events, mut same_time) = (0_u64, 0_u32);
         while let Some((time, event)) = self.queue.pop() {
             same_time = if time == self.now { same_time + 1 } else { 0 };
             if same_time > 2_000_000 {
-                return Err(format!("time stands still at {time:?}: {event:?}"));
+                return Err(format!("time stands still at {time:?}: {event:?}").into());
+            }
+            if events == most {
+                return Err(Halt::Long(most));
             }
             self.now = time;
             events += 1;
@@ -209,29 +261,29 @@ impl World {
                 self.check_replica((events / CHECK_EVERY) as usize % self.nodes.len());
             }
             if let Some(violation) = self.checks.violation.take() {
-                return Err(format!("{violation} (at {time:?})"));
+                return Err(format!("{violation} (at {time:?})").into());
             }
             if self.over() {
                 break;
             }
             if self.makespan.is_none() && self.now > limit {
-                return Err(format!("not done by {limit:?}: {}", self.state()));
+                return Err(Halt::Late { limit, state: self.state() });
             }
             if self.makespan.is_some_and(|(end, _)| self.now > end.max(self.scenario.heal) + STRAGGLE) {
-                return Err(format!("members still there {STRAGGLE:?} after the end: {}", self.state()));
+                return Err(format!("members still there {STRAGGLE:?} after the end: {}", self.state()).into());
             }
         }
         (0..self.nodes.len()).for_each(|node| self.check_replica(node));
         let (makespan, reason) = self.makespan.ok_or_else(|| format!("nothing happens any more: {}", self.state()))?;
         self.checks.end(reason);
         if let Some(violation) = self.checks.violation.take() {
-            return Err(violation);
+            return Err(violation.into());
         }
         let power = self.scenario.power();
         let needed = total * f64::from(self.scenario.rows.copies);
         bounds::judge(&mut self, needed, longest);
         if let Some(violation) = self.checks.violation.take() {
-            return Err(violation);
+            return Err(violation.into());
         }
         let links = &self.links;
         links.faults.iter().for_each(|(name, count)| *self.faults.entry(name).or_default() += count);
@@ -289,7 +341,7 @@ impl World {
         scenario.heal + scenario.rest + Duration::from_secs_f64(seconds)
     }
 
-    pub fn cost(&self, chunk: u32) -> f64 {
+    pub(crate) fn cost(&self, chunk: u32) -> f64 {
         if let Some(costs) = &self.scenario.costs {
             return costs[chunk as usize];
         }
@@ -344,7 +396,7 @@ impl World {
     }
 
     /// A run has ended: its time was spent, for whatever it was.
-    pub fn ran(&mut self, node: usize, slot: u32, began: Duration, end: End) {
+    pub(crate) fn ran(&mut self, node: usize, slot: u32, began: Duration, end: End) {
         // What is still run when the job is over is not wasted on it.
         let until = self.makespan.map_or(self.now, |(end, _)| end);
         self.done_work += until.saturating_sub(began).as_secs_f64() / self.nodes[node].slowness;
@@ -352,7 +404,7 @@ impl World {
     }
 
     /// A node is another one from now on.
-    pub fn rename(&mut self, number: usize, key: Keypair) {
+    pub(crate) fn rename(&mut self, number: usize, key: Keypair) {
         let node = &mut self.nodes[number];
         self.ids.remove(&node.id);
         node.id = NodeId(key.public());
@@ -361,12 +413,18 @@ impl World {
     }
 
     /// Which node this is.
-    pub fn number(&self, id: &NodeId) -> Option<usize> {
+    pub(crate) fn number(&self, id: &NodeId) -> Option<usize> {
         self.ids.get(id).copied()
     }
 
-    pub fn count(&mut self, what: &'static str) {
+    pub(crate) fn count(&mut self, what: &'static str) {
         *self.faults.entry(what).or_default() += 1;
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} nodes of seed {} at {:?}", self.nodes.len(), self.seed, self.now)
     }
 }
 

@@ -10,22 +10,10 @@
     reason = "a test program: it talks to its reader and stops where something is off"
 )]
 
-mod attack;
 mod bench;
-mod bounds;
-mod checks;
-mod clock;
-mod converge;
-mod diary;
-mod drive;
-mod event;
+mod draw;
 mod menu;
-mod net;
 mod runner;
-mod scenario;
-mod suffer;
-mod traffic;
-mod world;
 
 use std::process::ExitCode;
 

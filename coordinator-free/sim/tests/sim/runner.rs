@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use essaim_sim::world::{Outcome, World};
+
+use crate::draw::draw;
 use crate::menu::{Kind, MENU, Menu};
-use crate::scenario::Scenario;
-use crate::world::{Outcome, World};
 
 /// Seeds that are run when nothing else is asked for: as many as are needed that every fault happens, and happens
 /// together with others.
@@ -107,7 +108,7 @@ impl Runner {
         }));
         let one = self.seeds.end - self.seeds.start == 1;
         if one {
-            println!("{:#?}", Scenario::draw(self.seeds.start, &self.menu));
+            println!("{:#?}", draw(self.seeds.start, &self.menu));
         }
         let (next, totals) = (AtomicU64::new(self.seeds.start), Mutex::new(Totals::default()));
         let work = || {
@@ -199,7 +200,7 @@ impl Runner {
     }
 
     fn simulate(&self, seed: u64, trace: bool) -> Result<Outcome, String> {
-        let run = || World::new(seed, Scenario::draw(seed, &self.menu), trace).run();
+        let run = || World::new(seed, draw(seed, &self.menu), trace).run().map_err(|halt| halt.to_string());
         catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| PANIC.with(|last| Err(last.borrow().clone())))
     }
 }

@@ -8,10 +8,10 @@ use essaim_jobs::Rows;
 
 use super::account::Account;
 use super::setting::Setting;
-use crate::event::{Cut, Fault};
-use crate::net::Weather;
-use crate::scenario::{Nature, Peer, Scenario};
-use crate::world::World;
+use essaim_sim::event::{Cut, Fault};
+use essaim_sim::net::Weather;
+use essaim_sim::scenario::{Nature, Peer, Scenario};
+use essaim_sim::world::World;
 
 /// The links of all tables: 60 ms one way.
 pub fn weather() -> Weather {
@@ -76,6 +76,7 @@ pub fn run(setting: &Setting, (copies, liars): (u8, usize), parting: Option<&Par
     faults.sort_by_key(|(at, _)| *at);
     let scenario = Scenario {
         kinds: Vec::new(),
+        mild: true,
         rows,
         peers,
         weather: weather(),
@@ -89,7 +90,7 @@ pub fn run(setting: &Setting, (copies, liars): (u8, usize), parting: Option<&Par
         group: Tuning::of(rows).group,
         rest: Duration::ZERO,
     };
-    let outcome = World::new(setting.seed, scenario, false).run()?;
+    let outcome = World::new(setting.seed, scenario, false).run().map_err(|halt| halt.to_string())?;
     let account = Account::of(setting, rows, &outcome.diary, outcome.makespan);
     account.check(setting, copies, outcome.makespan)?;
     let makespan = outcome.makespan.as_secs_f64();

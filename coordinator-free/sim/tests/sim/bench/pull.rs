@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::dispatcher::Result;
 use super::setting::Setting;
 use super::trial::{Parting, weather};
-use crate::net::{Links, Rng};
+use essaim_sim::net::{Links, Rng};
 
 /// Chunks that a worker has or has asked for beyond the one that it runs.
 const AHEAD: usize = 2;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use essaim_jobs::Rows;
 
 use super::setting::Setting;
-use crate::diary::{Diary, End, Run};
+use essaim_sim::diary::{Diary, End, Run};
 
 /// The names of the entries beside the useful work, in the order in which they are shown.
 pub const ENTRIES: [&str; 6] = ["start", "hunger", "tail", "return", "twice", "lost"];

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use crate::menu;
 use crate::world::World;
 
 /// Why work may have been done in vain.
@@ -52,7 +51,7 @@ fn judge_waste(world: &mut World, needed: f64, longest: f64) {
     let mut allowed = 0.02 * needed + 0.5 * longest * threads + 3.0 * scenario.weather.median.as_secs_f64() * power;
     // Who rests looks as if it had got stuck, and whose clock is fast takes the living for dead: others run it too.
     let rested = world.faults.contains_key("replicas compared");
-    if rested || !menu::all_mild(&scenario.kinds) {
+    if rested || !scenario.mild {
         let Excuses { lost, alone } = world.excuses;
         allowed += lost + needed.min(alone.as_secs_f64() * power) + 0.5 * needed;
     }

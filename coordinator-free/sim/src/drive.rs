@@ -20,7 +20,7 @@ use crate::world::{World, leaf_of};
 const RECONNECT: Duration = Duration::from_millis(250);
 
 impl World {
-    pub fn happen(&mut self, event: Event) {
+    pub(crate) fn happen(&mut self, event: Event) {
         match event {
             Event::Deliver { from, to, bytes } => {
                 self.nodes[to].meter.heard(self.now, bytes.len());
@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    pub fn feed(&mut self, node: usize, input: Input) {
+    pub(crate) fn feed(&mut self, node: usize, input: Input) {
         let now = self.nodes[node].clock.local(self.now);
         if self.nodes[node].ended.is_some() {
             return;
@@ -117,7 +117,7 @@ impl World {
     }
 
     /// Carries out what a member wants, and sees to it that it is woken.
-    pub fn drain(&mut self, number: usize) {
+    pub(crate) fn drain(&mut self, number: usize) {
         while let Some(output) = self.nodes[number].member.as_mut().and_then(Member::poll) {
             if self.nodes[number].ended.is_some() {
                 self.checks.fail(format!("node {number} speaks after the end: {output:?}"));
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    pub fn carry_out(&mut self, number: usize, output: Output) {
+    pub(crate) fn carry_out(&mut self, number: usize, output: Output) {
         match output {
             Output::Send { to, message } => {
                 if let Some(to) = self.number(&to) {
@@ -246,7 +246,7 @@ impl World {
         }
     }
 
-    pub fn transmit(&mut self, from: usize, to: usize, message: &Message, bytes: Bytes) {
+    pub(crate) fn transmit(&mut self, from: usize, to: usize, message: &Message, bytes: Bytes) {
         if bytes.len() > MESSAGE_BYTES {
             self.checks.fail(format!("a message of {} bytes", bytes.len()));
         }
@@ -283,7 +283,7 @@ impl World {
     }
 
     /// Lets the worker of a node begin what it has threads for.
-    pub fn start(&mut self, number: usize) {
+    pub(crate) fn start(&mut self, number: usize) {
         if self.thaw.is_some() {
             return;
         }
@@ -304,7 +304,7 @@ impl World {
         }
     }
 
-    pub fn finish(&mut self, number: usize, slot: u32, run: u64) {
+    pub(crate) fn finish(&mut self, number: usize, slot: u32, run: u64) {
         let Some((_, began)) = self.nodes[number].running.get(&slot).filter(|(number, _)| *number == run).copied()
         else {
             return;

@@ -172,7 +172,7 @@ fn legend(svg: &mut String, names: &[&str], (mut x, y): (f64, f64)) {
 
 fn close(mut svg: String, file: &str) -> Result<(), String> {
     svg.push_str("</svg>\n");
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let path = docs.join(file);
     std::fs::create_dir_all(&docs)
         .and_then(|()| std::fs::write(&path, svg))
