@@ -1,6 +1,7 @@
 //! The command line: what a person writes, sees and is told.
 
 mod args;
+mod bench;
 mod config;
 mod data;
 mod doctor;
@@ -69,6 +70,7 @@ pub fn main() -> ExitCode {
             args::Command::Doctor => doctor::doctor(&global).await,
             args::Command::Top => top::top(&global).await,
             args::Command::Shell(setup) => shell::set_up(&global, &setup),
+            args::Command::Bench(bench) => bench::bench(&global, *bench).await,
             args::Command::Config => owner::show(&configured),
             args::Command::Status => owner::tell(&global, Wish::Status).await,
             args::Command::Pause => owner::tell(&global, Wish::Pause).await,

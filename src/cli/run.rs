@@ -52,12 +52,9 @@ pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
     drop(threads);
     let (what, folds, combines) = (plan.words(), plan.folds, plan.combines);
     let fold = if folds { Some(plan.program.compiled()?.clone()) } else { None };
-    let Plan { program, draft, cut: Cut { how, more }, data, values, limits, .. } = plan;
-    let (chunks, bytes) = (draft.chunks(), draft.bytes());
     let (lends, leaves, resumes) = (cpus > 0, run.detach, run.resume);
-    // How a stream is cut depends on the time: what comes out is of no use to others.
-    let reuse = !run.no_cache && more.is_none();
-    let work = Work { name: program.name, program: program.bytes, run, data, values, limits, folds, reuse };
+    let (work, draft, Cut { how, more }) = plan.into_work(run);
+    let (chunks, bytes) = (draft.chunks(), draft.bytes());
     let job = peer.submit(work.submission(draft, 0)).await.map_err(|e| Fail::of(&e, e.hint()))?;
     let fields = json!({
         "job": job.id.to_string(), "name": work.name, "chunks": chunks, "bytes": bytes, "cut": how.fields(),
@@ -168,14 +165,14 @@ impl Work {
 }
 
 /// What is to be run.
-struct Of {
-    path: PathBuf,
+pub struct Of {
+    pub path: PathBuf,
     /// The script that it is to interpret.
-    script: Option<String>,
+    pub script: Option<String>,
 }
 
 /// What is to be run, and how.
-struct Plan {
+pub struct Plan {
     program: Checked,
     /// Whether it folds its outputs.
     folds: bool,
@@ -191,7 +188,10 @@ struct Plan {
 
 impl Plan {
     /// Checks the program, tries it or lets it split, and writes down what the job takes. Blocks.
-    fn of(
+    ///
+    /// # Errors
+    /// It is no program, or cannot be had from this input; the disk is full.
+    pub fn of(
         global: &Global,
         run: &Run,
         way: Way,
@@ -229,6 +229,14 @@ impl Plan {
         let folds = folds(run, &program)?;
         let combines = combines(run, &program, folds)?;
         Ok(Plan { program, folds, combines, draft, cut, data, values, limits })
+    }
+
+    /// What is to be submitted, the chunks of its first job, and how they were cut.
+    pub fn into_work(self, run: Run) -> (Work, Draft, Cut) {
+        let Plan { program, folds, draft, cut, data, values, limits } = self;
+        // How a stream is cut depends on the time: what comes out is of no use to others.
+        let reuse = !run.no_cache && cut.more.is_none();
+        (Work { name: program.name, program: program.bytes, run, data, values, limits, folds, reuse }, draft, cut)
     }
 
     /// What is run, in words.
