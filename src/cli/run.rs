@@ -233,7 +233,7 @@ impl Plan {
 
     /// What is to be submitted, the chunks of its first job, and how they were cut.
     pub fn into_work(self, run: Run) -> (Work, Draft, Cut) {
-        let Plan { program, folds, draft, cut, data, values, limits } = self;
+        let Plan { program, folds, draft, cut, data, values, limits, .. } = self;
         // How a stream is cut depends on the time: what comes out is of no use to others.
         let reuse = !run.no_cache && cut.more.is_none();
         (Work { name: program.name, program: program.bytes, run, data, values, limits, folds, reuse }, draft, cut)

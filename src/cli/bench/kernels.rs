@@ -110,9 +110,9 @@ fn nbody(seed: u64) -> f64 {
                 let square = apart.iter().map(|d| d * d).sum::<f64>() + 0.01;
                 let pull = DT / (square * square.sqrt());
                 let (one, other) = (bodies[i].2, bodies[j].2);
-                for k in 0..3 {
-                    bodies[i].1[k] -= apart[k] * other * pull;
-                    bodies[j].1[k] += apart[k] * one * pull;
+                for (k, apart) in apart.into_iter().enumerate() {
+                    bodies[i].1[k] -= apart * other * pull;
+                    bodies[j].1[k] += apart * one * pull;
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! `essaim bench`: what peers are worth, by work whose answers are known, beside the same work in one process.
 
+mod html;
 mod kernels;
 mod native;
 mod nodes;
@@ -49,6 +50,7 @@ pub async fn bench(global: &Global, bench: Bench) -> Result<(), Fail> {
     bar.finish_and_clear();
     let report = Report { machine: machine(), rounds: bench.rounds.into(), workloads: measured? };
     write(&bench.csv, || table::csv(&report))?;
+    write(&bench.html, || html::page(&report))?;
     if global.json {
         say(&format!("{}\n", serde_json::to_string(&report).map_err(|e| Fail::new(e, "please report it"))?))
     } else {

@@ -15,7 +15,7 @@ use super::{Ask, Tree};
 use crate::cli::fail::Fail;
 use crate::cli::input::full;
 use crate::cli::run::Work;
-use crate::peer::{End, Job, Peer, Progress, Traffic};
+use crate::peer::{End, Job, Peer, Progress, Traffic, parted};
 
 /// Combine jobs that are open at the same time: what they take stands on this disk a second time.
 const OPEN: usize = 3;
