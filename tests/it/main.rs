@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod again;
+mod bench;
 mod config;
 mod new;
 mod node;

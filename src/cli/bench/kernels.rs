@@ -218,3 +218,46 @@ fn wordcount(text: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(format!("\t{count}\n").as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(name: &str, input: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        run(name, input.as_bytes(), &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn what_is_known_comes_out() {
+        assert_eq!(printed("noop", "254..258\n"), [254, 255, 0, 1]);
+        assert_eq!(printed("primes", "0..100"), b"25\n");
+        // The rows cross the set in the middle, and miss it at the top.
+        let (top, middle) = (printed("mandelbrot", "0..1"), printed("mandelbrot", "512..513"));
+        assert!(top.iter().all(|steps| *steps > 0) && middle.iter().filter(|steps| **steps == 0).count() > 400);
+        assert_eq!(printed("wordcount", "b a b\nb"), b"a\t1\nb\t3\n");
+        assert_eq!(printed("spin", "0\n1\n").len(), 16);
+        assert_eq!(printed("shuffle", "3..5").len(), 2 * BLOCK);
+        let energy = |out: &[u8]| f64::from_bits(u64::from_le_bytes(out.try_into().unwrap()));
+        assert!(energy(&printed("nbody", "7..8")) > 0.0);
+        assert!(energy(&printed("matmul", "7..8")).is_finite());
+    }
+
+    #[test]
+    fn sha256_is_that_of_fips_180_4() {
+        let hex = |bytes: &[u8]| sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(hex(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(hex(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        // The length does not fit into the last block.
+        assert_eq!(hex(&[b'a'; 56]), "b35439a4ac6f0948b6d6f9e3c6af0f5f590ce20f1bde7090ef7970686ec6738a");
+    }
+
+    #[test]
+    fn what_is_no_work_or_no_input_is_said() {
+        let said = |name: &str, input: &str| run(name, input.as_bytes(), &mut Vec::new()).unwrap_err();
+        assert!(said("dance", "0..1").contains("dance"));
+        assert!(said("primes", "seven").contains("seven"));
+        assert!(said("spin", "1\nx\n").contains('x'));
+    }
+}

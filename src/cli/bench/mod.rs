@@ -1,5 +1,7 @@
 //! `essaim bench`: what peers are worth, by work whose answers are known, beside the same work in one process.
 
+pub mod args;
+mod forecast;
 mod html;
 mod kernels;
 mod native;
@@ -11,13 +13,14 @@ mod table;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{Bench, Global, Own, Run as Words};
+use super::args::{Global, Run as Words};
 use super::{Fail, program};
 use crate::machine::all_cpus;
+use args::{Bench, Own};
 use native::{Guest, Native};
 use nodes::Nodes;
 use report::{Machine, Report, Run, Spread, Workload};
@@ -37,6 +40,11 @@ pub async fn bench(global: &Global, bench: Bench) -> Result<(), Fail> {
     if bench.list {
         return say(&suite::ALL.iter().map(|kind| format!("{:<12} {}\n", kind.name, kind.about)).collect::<String>());
     }
+    if cfg!(debug_assertions) {
+        let words =
+            "essaim: this is a debug build, whose native reference is slow: measure with one built by --release";
+        super::say::say(global, words, "debug-build", serde_json::json!({}));
+    }
     let mut peers = if bench.on.is_empty() { doubling(all_cpus()) } else { bench.on.clone() };
     peers.sort_unstable();
     peers.dedup();
@@ -48,7 +56,10 @@ pub async fn bench(global: &Global, bench: Bench) -> Result<(), Fail> {
     };
     nodes.stop().await;
     bar.finish_and_clear();
-    let report = Report { machine: machine(), rounds: bench.rounds.into(), workloads: measured? };
+    let mut report = Report { machine: machine(), rounds: bench.rounds.into(), workloads: measured? };
+    if let Some(peers) = bench.simulate {
+        tokio::task::block_in_place(|| foretell(&mut report, peers, bench.latency))?;
+    }
     write(&bench.csv, || table::csv(&report))?;
     write(&bench.html, || html::page(&report))?;
     if global.json {
@@ -56,6 +67,16 @@ pub async fn bench(global: &Global, bench: Bench) -> Result<(), Fail> {
     } else {
         say(&table::table(&report))
     }
+}
+
+/// Says of each work what so many peers would make of it, by what it cost on the fewest.
+fn foretell(report: &mut Report, peers: u16, latency: Duration) -> Result<(), Fail> {
+    for work in &mut report.workloads {
+        let Some(run) = work.runs.first() else { continue };
+        let items = if work.items == 0 { u64::MAX / 1_024 } else { work.items };
+        work.forecasts.push(forecast::forecast(run, items, peers, latency)?);
+    }
+    Ok(())
 }
 
 /// The name of a work, as it is written on the command line.
@@ -174,6 +195,7 @@ async fn whole_suite(
             items,
             sandbox: Some(sandbox),
             runs: sums(&cases, rounds),
+            forecasts: Vec::new(),
         });
     }
     Ok(workloads)
@@ -198,7 +220,7 @@ fn words(kind: &Kind, input: &Input, program: &Path, nodes: &Nodes) -> Result<Wo
             path.into_os_string()
         }
     };
-    Ok(Words { inputs: vec![named], args: vec![kind.kernel.to_owned()], ..super::args::run_of(program) })
+    Ok(Words { inputs: vec![named], args: vec![kind.kernel.to_owned()], ..args::run_of(program) })
 }
 
 /// A program of the person's own, by itself.
@@ -235,7 +257,7 @@ async fn own(
     }
     let name = crate::build::name(&run.program);
     let about = "your own program".to_owned();
-    Ok(vec![Workload { name, about, items: 0, sandbox: None, runs: sums(&cases, rounds) }])
+    Ok(vec![Workload { name, about, items: 0, sandbox: None, runs: sums(&cases, rounds), forecasts: Vec::new() }])
 }
 
 fn machine() -> Machine {

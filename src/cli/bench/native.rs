@@ -103,3 +103,29 @@ impl Guest {
         Ok(ratios[ratios.len() / 2])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::suite::{ALL, Pace};
+    use super::*;
+
+    #[test]
+    fn an_answer_does_not_depend_on_how_the_input_is_cut() {
+        for kind in &ALL {
+            let (items, input) = kind.input(0.002, Pace(1.0));
+            let answer = |count| {
+                let outputs = pieces(&input, count).iter().map(|piece| compute(kind, piece)).collect::<Vec<_>>();
+                kind.answer.of(outputs.into_iter()).unwrap()
+            };
+            let whole = answer(1);
+            for count in [2, 7, 64] {
+                assert_eq!(answer(count), whole, "{} of {items} items in {count}", kind.name);
+            }
+            assert_eq!(Native::new(2).unwrap().run(kind, &input).unwrap().1, whole, "{}", kind.name);
+            let (more, other) = kind.input(0.004_f64.max(2.0 / kind.items as f64), Pace(1.0));
+            assert!(more > items);
+            let other = pieces(&other, 1).iter().map(|piece| compute(kind, piece)).collect::<Vec<_>>();
+            assert_ne!(kind.answer.of(other.into_iter()).unwrap(), whole, "{}: twice the work", kind.name);
+        }
+    }
+}

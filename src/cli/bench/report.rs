@@ -34,6 +34,28 @@ pub struct Workload {
     /// Time of one thread as a guest by that of one native thread; none where there is no native form.
     pub sandbox: Option<f64>,
     pub runs: Vec<Run>,
+    /// What more peers would give, by the simulator.
+    pub forecasts: Vec<Forecast>,
+}
+
+/// What so many peers would make of the work.
+#[derive(Clone, Debug, Serialize)]
+pub struct Forecast {
+    /// Peers of one core each, as fast as this machine's.
+    pub peers: u16,
+    /// What a message takes between two of them, seconds.
+    pub latency: f64,
+    /// Chunks into which the work would be cut.
+    pub chunks: u32,
+    pub seconds: f64,
+    /// What it would take if work were a liquid.
+    pub ideal: f64,
+    /// By how much faster than one peer that only runs chunks.
+    pub speedup: f64,
+    /// Part of the peers' time in which they run what counts.
+    pub busy: f64,
+    /// Runs that did not count.
+    pub run_twice: u32,
 }
 
 /// So much of the work on so many peers, several times.

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use coordinator_free::io::Notice;
 use coordinator_free::message::Reason;
 use essaim_jobs::NodeId;
 
 use super::super::args::{Global, Run};
-use super::super::failures::Failures;
 use super::super::run::{Of, Plan};
 use super::super::{Fail, input};
 use super::report::{Span, Went};
 use super::suite::Answer;
 use crate::blob::Blob;
-use crate::peer::{Leg, Peer};
+use crate::peer::{Job, Leg, Peer, parted};
 
 /// What one run has shown.
 pub struct Round {
@@ -57,11 +57,7 @@ pub async fn round(global: &Global, author: &Peer, run: &Run, peers: u16, answer
     };
     let came = watch.await.unwrap_or_default();
     if ended != Some(Reason::Done) {
-        let mut failures = Failures::default();
-        failures.add(&leg);
-        let hint = "what it says of itself is above; `essaim run` with the same words says more";
-        let failed = || Fail::new("the job did not come to its end", hint);
-        return Err(failures.words().unwrap_or_else(failed));
+        return Err(why(&mut job));
     }
     let took = came.last().map_or(Duration::ZERO, |last| cut + last.at);
     let chunks = leg.manifest.chunks;
@@ -71,6 +67,17 @@ pub async fn round(global: &Global, author: &Peer, run: &Run, peers: u16, answer
     let spans = spans(&came);
     let went = went(cut, took, peers, &came, &spans);
     Ok(Round { took, chunks, went, spans, answer })
+}
+
+/// Why a job has failed, in the words of what failed last.
+fn why(job: &mut Job) -> Fail {
+    while let Ok(notice) = job.notices.try_recv() {
+        if let Notice::Failed { chunk, worker, note, retried: false } = notice {
+            let (message, hint) = parted(&note.message);
+            return Fail::new(format!("chunk {chunk} failed at peer {}: {message}", worker.short()), hint);
+        }
+    }
+    Fail::new("the job did not come to its end", "`essaim run` with the same words may say more")
 }
 
 /// The outputs, as they come. Blocks.

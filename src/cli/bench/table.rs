@@ -10,21 +10,33 @@ pub fn table(report: &Report) -> String {
     let machine = &report.machine;
     let _ =
         writeln!(out, "{}, {} cores, {}, essaim {}", machine.processor, machine.cores, machine.system, machine.version);
-    let _ = writeln!(out, "medians of {}; seconds, the peers up and warm\n", report.rounds);
     let _ = writeln!(
         out,
-        "{:<12} {:>7} {:>15} {:>8} {:>7} {:>6} {:>7}  lost most to",
-        "", "", "", "native", "speed", "effi-", "sand-"
+        "medians of {}; seconds, the peers up and warm; last stands what most was lost to\n",
+        report.rounds
     );
-    let _ = writeln!(
-        out,
-        "{:<12} {:>7} {:>15} {:>8} {:>7} {:>6} {:>7}",
-        "work", "peers", "seconds", "seconds", "-up", "ciency", "box"
-    );
+    let heads = [
+        ["", "", "", "native", "speed", "effi-", "sand-", ""],
+        ["work", "peers", "seconds", "seconds", "-up", "ciency", "box", ""],
+    ];
+    for head in heads {
+        let _ = writeln!(out, "{}", line(head).trim_end());
+    }
     for work in &report.workloads {
         for (at, run) in work.runs.iter().enumerate() {
             let name = if at == 0 { work.name.as_str() } else { "" };
             let _ = writeln!(out, "{}", row(name, work, run));
+        }
+    }
+    for work in &report.workloads {
+        for found in &work.forecasts {
+            let millis = found.latency * 1e3;
+            let (peers, seconds) = (found.peers.to_string(), short(found.seconds));
+            let speedup = format!("{:.0}x", found.speedup);
+            let efficiency = format!("{:.2}", found.speedup / f64::from(found.peers));
+            let rest = format!("simulated, {millis:.0} ms");
+            let line = line([&work.name, &peers, &seconds, "-", &speedup, &efficiency, "-", &rest]);
+            let _ = writeln!(out, "{line}");
         }
     }
     out
@@ -36,12 +48,12 @@ fn row(name: &str, work: &Workload, run: &Run) -> String {
     let seconds = format!("{} ±{:.0} %", short(median), (most - least) / 2.0 / median.max(1e-9) * 100.0);
     let native = run.native.map_or_else(|| "-".to_owned(), |native| short(native.median));
     let sandbox = work.sandbox.map_or_else(|| "-".to_owned(), |factor| format!("{factor:.2}x"));
-    format!(
-        "{name:<12} {peers:>7} {seconds:>15} {native:>8} {:>6.2}x {:>6.2} {sandbox:>7}  {}",
-        run.speedup,
-        run.efficiency,
-        lost(run)
-    )
+    let (speedup, efficiency) = (format!("{:.2}x", run.speedup), format!("{:.2}", run.efficiency));
+    line([name, &peers, &seconds, &native, &speedup, &efficiency, &sandbox, &lost(run)])
+}
+
+fn line([name, peers, seconds, native, speedup, efficiency, sandbox, rest]: [&str; 8]) -> String {
+    format!("{name:<11} {peers:>5} {seconds:>12} {native:>7} {speedup:>6} {efficiency:>6} {sandbox:>6}  {rest}")
 }
 
 /// What took most of the time in which no chunk ran.

@@ -40,6 +40,7 @@ pub fn page(report: &Report) -> String {
     tables::summary(&mut out, report);
     speedups(&mut out, report);
     bars(&mut out, report);
+    tables::forecasts(&mut out, &report.workloads);
     works(&mut out, &report.workloads);
     let _ = write!(
         out,
@@ -248,6 +249,15 @@ mod tests {
             "speed-up, efficiency, sandbox"
         );
         assert!(page.contains("Weak scaling") && page.contains("peer 2: "), "scaling and chunks");
+    }
+
+    #[test]
+    fn what_was_simulated_is_on_the_page_and_said_to_be() {
+        let page = page(&sample::report(2));
+        for words in ["What more peers would give", "Nothing of this was run", "4,321 chunks", "20 ms apart", ">500<"] {
+            assert!(page.contains(words), "{words}");
+        }
+        assert!(!super::page(&sample::many(10)).contains("Nothing of this was run"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Reports that nobody has measured, for looking at the page.
 
-use crate::cli::bench::report::{Machine, Report, Run, Span, Spread, Went, Workload};
+use crate::cli::bench::report::{Forecast, Machine, Report, Run, Span, Spread, Went, Workload};
 
 /// Each workload's name, what it is, items, native seconds on one thread, sandbox factor, what is lost beside the work,
 /// chunks, and how far their costs lie apart.
@@ -28,7 +28,25 @@ pub fn report(peers: u16) -> Report {
         let weak = sizes.iter().filter(|peers| **peers > 1).map(|peers| (*peers, *peers));
         let runs =
             sizes.iter().map(|peers| (*peers, 1)).chain(weak).map(|(peers, times)| run(kind, peers, times)).collect();
-        Workload { name: name.to_owned(), about: about.to_owned(), items, sandbox: native.map(|_| sandbox), runs }
+        let forecast = Forecast {
+            peers: 500,
+            latency: 0.02,
+            chunks: 4_321,
+            seconds: 0.75,
+            ideal: 0.25,
+            speedup: 123.4,
+            busy: 0.3,
+            run_twice: 17,
+        };
+        let forecasts = if name == "primes" { vec![forecast] } else { Vec::new() };
+        Workload {
+            name: name.to_owned(),
+            about: about.to_owned(),
+            items,
+            sandbox: native.map(|_| sandbox),
+            runs,
+            forecasts,
+        }
     };
     Report { machine: machine(peers.clamp(2, 32)), rounds: 5, workloads: KINDS.iter().map(workload).collect() }
 }
@@ -48,7 +66,14 @@ pub fn many(chunks: u32) -> Report {
 }
 
 pub fn empty() -> Report {
-    let kind = Workload { name: "n".to_owned(), about: "a".to_owned(), items: 0, sandbox: None, runs: Vec::new() };
+    let kind = Workload {
+        name: "n".to_owned(),
+        about: "a".to_owned(),
+        items: 0,
+        sandbox: None,
+        runs: Vec::new(),
+        forecasts: Vec::new(),
+    };
     Report { machine: machine(1), rounds: 1, workloads: vec![kind] }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::super::report::{Report, Workload};
 use super::strong;
-use super::words::{NONE, escape, peers, percent, spread, times};
+use super::words::{NONE, escape, peers, percent, spread, three, times};
 use crate::cli::say::count;
 
 /// What the columns mean, a sentence each.
@@ -67,6 +67,36 @@ pub fn summary(out: &mut String, report: &Report) {
         let _ = write!(out, "<dt>{word}</dt><dd>{meaning}</dd>");
     }
     out.push_str("</dl>\n");
+}
+
+/// What more peers would make of each work, where that was asked for.
+pub fn forecasts(out: &mut String, workloads: &[Workload]) {
+    let found: Vec<_> =
+        workloads.iter().flat_map(|work| work.forecasts.iter().map(move |found| (work, found))).collect();
+    let Some((_, first)) = found.first() else { return };
+    let _ = write!(
+        out,
+        "<h2>What more peers would give</h2>\n<p class=\"about\">Nothing of this was run: the costs measured above went through \
+         the protocol&#39;s own simulator, with peers of one core each, as fast as this machine&#39;s and {:.0} ms apart. Left \
+         out are sending the program, inputs and outputs, and compiling.</p>\n<div class=\"scroll\"><table><thead><tr>\
+         <th>Workload</th><th>Peers</th><th>Time</th><th>Ideal</th><th>Speed-up</th><th>Busy</th><th>Run twice</th></tr></thead>\n<tbody>\n",
+        first.latency * 1e3
+    );
+    for (work, found) in &found {
+        let _ = writeln!(
+            out,
+            "<tr><th>{}<small>{}</small></th><td>{}</td><td>{} s</td><td>{} s</td><td class=\"strong\">{}</td><td>{}</td><td>{}</td></tr>",
+            escape(&work.name),
+            count(found.chunks.into(), "chunk"),
+            found.peers,
+            three(found.seconds),
+            three(found.ideal),
+            times(found.speedup),
+            percent(found.busy),
+            found.run_twice
+        );
+    }
+    out.push_str("</tbody></table></div>\n");
 }
 
 /// A line a run.
