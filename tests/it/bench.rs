@@ -76,4 +76,10 @@ fn what_there_is_to_be_measured_is_said() {
     let wrong = run(world.bare("bench").arg("mandelbort"), b"");
     assert_eq!(wrong.status, 2);
     assert!(wrong.stderr.contains("mandelbrot"), "{}", wrong.stderr);
+    let both = run(world.bare("bench").args(["primes", "run"]).arg(guest("moody")), b"");
+    assert_eq!(both.status, 2);
+    // Before anything is measured, which would be lost.
+    let nowhere = run(world.bare("bench").args(["primes", "--csv", "no/such/folder/b.csv"]), b"");
+    assert_eq!((nowhere.status, nowhere.stdout), (1, Vec::new()));
+    assert!(nowhere.stderr.contains("no/such/folder/b.csv") && nowhere.stderr.contains("hint:"), "{}", nowhere.stderr);
 }

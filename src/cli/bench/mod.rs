@@ -11,6 +11,7 @@ mod round;
 mod suite;
 mod table;
 
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -48,25 +49,45 @@ pub async fn bench(global: &Global, bench: Bench) -> Result<(), Fail> {
     let mut peers = if bench.on.is_empty() { doubling(all_cpus()) } else { bench.on.clone() };
     peers.sort_unstable();
     peers.dedup();
+    let own = match &bench.own {
+        Some(Own::Run(_)) if !bench.suite.is_empty() => {
+            let hint = "say which works, or `run` and a program of your own";
+            return Err(Fail::new("works of the suite and a program cannot be measured together", hint).with_status(2));
+        }
+        Some(Own::Run(run)) => Some(ready(global, run).await?),
+        None => None,
+    };
+    // What has been measured must not be lost for want of a place.
+    let (csv, html) = (open(bench.csv.as_deref())?, open(bench.html.as_deref())?);
     let bar = bar(global);
     let mut nodes = Nodes::start(global).await?;
-    let measured = match &bench.own {
-        Some(Own::Run(run)) => own(global, &bench, run, &peers, &mut nodes, &bar).await,
+    let measured = match &own {
+        Some(run) => of_ones_own(&bench, run, &peers, &mut nodes, &bar).await,
         None => whole_suite(&bench, &peers, &mut nodes, &bar).await,
     };
     nodes.stop().await;
     bar.finish_and_clear();
     let mut report = Report { machine: machine(), rounds: bench.rounds.into(), workloads: measured? };
-    if let Some(peers) = bench.simulate {
-        tokio::task::block_in_place(|| foretell(&mut report, peers, bench.latency))?;
-    }
-    write(&bench.csv, || table::csv(&report))?;
-    write(&bench.html, || html::page(&report))?;
-    if global.json {
+    let foretold = match bench.simulate {
+        Some(peers) => tokio::task::block_in_place(|| foretell(&mut report, peers, bench.latency)),
+        None => Ok(()),
+    };
+    let said = if global.json {
         say(&format!("{}\n", serde_json::to_string(&report).map_err(|e| Fail::new(e, "please report it"))?))
     } else {
         say(&table::table(&report))
-    }
+    };
+    write(csv, || table::csv(&report))?;
+    write(html, || html::page(&report))?;
+    said.and(foretold)
+}
+
+/// The words with which a program of one's own is measured.
+async fn ready(global: &Global, run: &Words) -> Result<Words, Fail> {
+    let mut run = run.clone();
+    run.program = program::find(global, &run.program).await?;
+    run.no_cache = true;
+    Ok(run)
 }
 
 /// Says of each work what so many peers would make of it, by what it cost on the fewest.
@@ -224,27 +245,23 @@ fn words(kind: &Kind, input: &Input, program: &Path, nodes: &Nodes) -> Result<Wo
 }
 
 /// A program of the person's own, by itself.
-async fn own(
-    global: &Global,
+async fn of_ones_own(
     bench: &Bench,
     run: &Words,
     peers: &[u16],
     nodes: &mut Nodes,
     bar: &ProgressBar,
 ) -> Result<Vec<Workload>, Fail> {
-    let mut run = run.clone();
-    run.program = program::find(global, &run.program).await?;
-    run.no_cache = true;
     let cases: Vec<Case> = peers.iter().map(|peers| Case { peers: *peers, times: 1 }).collect();
     bar.set_length((cases.len() * usize::from(bench.rounds)) as u64);
     let (mut rounds, mut answer) = (Vec::new(), None);
     for case in &cases {
         nodes.grow(case.peers).await?;
         bar.set_message(super::say::count(case.peers.into(), "peer"));
-        round(&nodes.global, &nodes.author, &run, case.peers, Answer::Joined).await?;
+        round(&nodes.global, &nodes.author, run, case.peers, Answer::Joined).await?;
         let mut some = Rounds::default();
         for _ in 0..bench.rounds {
-            let ran = round(&nodes.global, &nodes.author, &run, case.peers, Answer::Joined).await?;
+            let ran = round(&nodes.global, &nodes.author, run, case.peers, Answer::Joined).await?;
             if *answer.get_or_insert(ran.answer) != ran.answer {
                 let hint = "its output depends on how its input is cut: --block SIZE cuts it alike each time";
                 bar.println(format!("essaim: the program does not print the same each time\n  hint: {hint}"));
@@ -272,10 +289,15 @@ fn machine() -> Machine {
     }
 }
 
-/// Writes a report to where it is wanted, if it is.
-fn write(path: &Option<PathBuf>, text: impl FnOnce() -> String) -> Result<(), Fail> {
-    let Some(path) = path else { return Ok(()) };
-    std::fs::write(path, text()).map_err(|error| full(path, &error))
+/// A file that a report is to be written to, if one is.
+fn open(path: Option<&Path>) -> Result<Option<(PathBuf, File)>, Fail> {
+    let open = |path: &Path| File::create(path).map(|file| (path.to_owned(), file)).map_err(|error| full(path, &error));
+    path.map(open).transpose()
+}
+
+fn write(to: Option<(PathBuf, File)>, text: impl FnOnce() -> String) -> Result<(), Fail> {
+    let Some((path, mut file)) = to else { return Ok(()) };
+    file.write_all(text().as_bytes()).map_err(|error| full(&path, &error))
 }
 
 fn full(path: &Path, error: &std::io::Error) -> Fail {
