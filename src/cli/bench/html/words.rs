@@ -49,7 +49,8 @@ pub fn times(factor: f64) -> String {
 
 /// A share of one, in whole percent; in tenths where it is small. For HTML.
 pub fn percent(share: f64) -> String {
-    match share * 100.0 {
+    // What is nothing is not less than that.
+    match share * 100.0 + 0.0 {
         percent if !percent.is_finite() => NONE.to_owned(),
         percent if percent > 0.0 && percent < 0.05 => "&lt;0.1 %".to_owned(),
         percent if percent > 0.0 && percent < 9.95 => format!("{percent:.1} %"),
@@ -104,7 +105,7 @@ mod tests {
     fn figures_are_as_exact_as_anybody_reads_them() {
         assert_eq!([three(1.966), three(9.999), three(123.4), three(f64::NAN)], ["1.97", "10.0", "123", NONE]);
         assert_eq!(
-            [percent(0.934), percent(0.004), percent(0.0), percent(f64::INFINITY)],
+            [percent(0.934), percent(0.004), percent(-0.0), percent(f64::INFINITY)],
             ["93 %", "0.4 %", "0 %", NONE]
         );
         assert_eq!(
