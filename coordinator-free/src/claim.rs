@@ -61,7 +61,7 @@ impl Member {
     pub(crate) fn claim_deadline(&self) -> Option<Duration> {
         match self.claim.asking {
             Some((_, _, at, _)) => Some(at + self.asking_limit()),
-            None => self.hungry().then_some(self.claim.next),
+            None => self.hungry_at().map(|at| at.max(self.claim.next)),
         }
     }
 
@@ -82,7 +82,17 @@ impl Member {
 
     /// What is left will last less than one and a half round trips.
     pub(crate) fn hungry(&self) -> bool {
-        self.leaving.is_none() && self.work.threads() > 0 && self.own_time() < self.claim.rtt.mul_f64(1.5)
+        self.hungry_at().is_some_and(|at| at <= self.now)
+    }
+
+    /// When that will be so, if it can be foreseen. Who asks long before gets what another could have begun sooner.
+    fn hungry_at(&self) -> Option<Duration> {
+        let ahead = self.claim.rtt.mul_f64(1.5);
+        if self.leaving.is_some() || self.work.threads() == 0 || self.own_time() >= ahead {
+            return None;
+        }
+        let free_at = self.work.free_at(self.now).unwrap_or(self.now);
+        Some(if free_at < self.now + ahead { self.now } else { free_at - ahead })
     }
 
     /// How long this member's own queue will last.

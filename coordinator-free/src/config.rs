@@ -147,7 +147,7 @@ impl Default for Tuning {
             orphan_grace: ms(4_000),
             fresh: ms(3_000),
             partition_percent: 15,
-            flush: ms(100),
+            flush: ms(200),
             batch: (1_024, 512 << 10),
             resend: (ms(2_000), ms(10_000), ms(60_000)),
             author_silence: ms(60_000),

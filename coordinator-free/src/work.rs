@@ -247,6 +247,14 @@ impl Work {
         taken
     }
 
+    /// When the first of its threads will be free, if all are busy and slots take what they took lately. Costs as much
+    /// as there are slots in flight.
+    pub(crate) fn free_at(&self, now: Duration) -> Option<Duration> {
+        let micros = Some(self.slot_micros()).filter(|_| self.running >= u32::from(self.threads))?;
+        let first = self.flight.values().filter_map(|flight| flight.started).min()?;
+        Some((first + Duration::from_micros(micros.into())).max(now))
+    }
+
     /// How long the worker has had the slot that it has had for longest.
     pub(crate) fn longest_flight(&self, now: Duration) -> Duration {
         let first = self.flight.values().map(|flight| flight.handed).min();

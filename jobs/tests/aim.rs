@@ -11,13 +11,24 @@ const SECOND: u64 = 1_000 * MILLI;
 /// Tries what is asked for until nothing more is, of a program that takes `begins` to begin and `of(place)` for each
 /// unit; returns what was tried, and what is chosen for `threads`.
 fn aim_at(load: Load, threads: u32, begins: u64, of: impl Fn(u64) -> u64) -> (Vec<(u64, u64)>, Pace) {
+    aim_with_outputs(load, threads, begins, of, |_| 8)
+}
+
+/// As [`aim_at`], of a program that makes `gives(length)` bytes of a piece.
+fn aim_with_outputs(
+    load: Load,
+    threads: u32,
+    begins: u64,
+    of: impl Fn(u64) -> u64,
+    gives: impl Fn(u64) -> u64,
+) -> (Vec<(u64, u64)>, Pace) {
     let mut aim = Aim::new(load);
     let mut tried = Vec::new();
     while let Some((at, len)) = aim.next() {
         // A long piece costs what its units cost that are looked at: every one of a short piece.
         let step = (len / 1_000).max(1);
         let looked: u64 = (at..at + len).step_by(step as usize).map(&of).sum();
-        aim.took(len, begins + looked * step);
+        aim.took(len, begins + looked * step, gives(len));
         tried.push((at, len));
     }
     (tried, aim.chosen(threads))
@@ -73,6 +84,22 @@ fn a_program_that_is_slow_to_begin_gets_longer_chunks() {
 }
 
 #[test]
+fn chunks_are_longer_where_less_comes_out_of_a_long_one_than_of_its_parts() {
+    let text = || Load::text(512 << 20, 512 << 20);
+    let block = |gives: &dyn Fn(u64) -> u64| aim_with_outputs(text(), 2, 0, |_| 8, gives).1.block.get();
+    let (none, as_long) = (block(&|_| 0), block(&|len| len));
+    assert_eq!(none, as_long, "what comes out is as much, however it is cut");
+    // Different words of a text, about.
+    let words = block(&|len| 20 * (len as f64).powf(0.7) as u64);
+    assert!(words >= 4 * none, "{words}, and {none} without outputs");
+    let sums = block(&|_| 8);
+    assert_eq!(none, sums, "a few bytes are nothing");
+    // A large job has enough for many threads all the same.
+    let (_, pace) = aim_with_outputs(Load::text(1 << 40, 512 << 20), 64, 0, |_| 8, |len| len / 2);
+    assert!((1 << 40) / pace.block.get() >= 64 * 240, "{pace:?}");
+}
+
+#[test]
 fn a_text_has_no_chunk_that_fills_the_programs_memory() {
     for memory in [16 << 20, 512 << 20, 4 << 30] {
         let (_, pace) = aim_at(Load::text(1 << 40, memory), 2, 0, |_| 1);
@@ -118,7 +145,7 @@ proptest! {
             prop_assert!(spent < 300 * MILLI, "it is told to stop");
             last = begins + len.saturating_mul(nanos).min(u64::MAX / 100);
             spent = spent.saturating_add(last);
-            aim.took(len, last);
+            aim.took(len, last, 0);
         }
         prop_assert!(total <= 1 || last > 0);
         let pace = aim.chosen(3);

@@ -97,7 +97,7 @@ pub enum Report {
         /// Why.
         error: ProgramError,
     },
-    /// A chunk is running. Not said of chunks that end before the epoch turns (10 ms).
+    /// A chunk is running. Not said of chunks that end before the epoch has turned twice (10 ms each).
     Started {
         /// Its ticket.
         ticket: u64,

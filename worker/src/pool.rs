@@ -2,7 +2,7 @@
 //!
 //! First come, first run, over all jobs. Chunks of a program that is still compiling wait aside. Reports are
 //! gathered for about a millisecond, so that a chunk of some microseconds costs no wake-up; a chunk that lasts
-//! is reported as started at the next turn of the epoch, and takes the reports waiting before it along.
+//! is reported as started at the second turn of the epoch, and takes the reports waiting before it along.
 
 use essaim_jobs::Role;
 use std::collections::{HashMap, HashSet};
@@ -456,8 +456,8 @@ struct Outbox {
 #[derive(Default)]
 struct Pending {
     reports: Vec<Report>,
-    /// What runs and was not reported as started.
-    unannounced: Option<u64>,
+    /// What runs and was not reported as started, and whether the epoch has turned since it began.
+    unannounced: Option<(u64, bool)>,
     /// What runs.
     running: Option<u64>,
 }
@@ -471,7 +471,7 @@ impl Outbox {
         // What the last one said may not have been asked for.
         self.gauge.take();
         let mut pending = self.pending();
-        (pending.unannounced, pending.running) = (Some(ticket), Some(ticket));
+        (pending.unannounced, pending.running) = (Some((ticket, false)), Some(ticket));
     }
 
     /// Adds the report of what ran; the answer is how many are waiting.
@@ -485,9 +485,12 @@ impl Outbox {
     /// The epoch turned while a chunk runs.
     fn turn(&self) {
         let mut pending = self.pending();
-        let started = pending.unannounced.take().map(|ticket| Report::Started { ticket });
-        pending.reports.extend(started);
-        if let Some(ticket) = pending.running {
+        // The first turn may come right after it has begun: only the second tells that it takes longer than one.
+        match pending.unannounced.take() {
+            Some((ticket, true)) => pending.reports.push(Report::Started { ticket }),
+            unannounced => pending.unannounced = unannounced.map(|(ticket, _)| (ticket, true)),
+        }
+        if let Some(ticket) = pending.running.filter(|_| pending.unannounced.is_none()) {
             pending.reports.extend(self.gauge.take().map(|percent| Report::Progress { ticket, percent }));
         }
         drop(pending);

@@ -34,6 +34,11 @@ const ENDLESS_NANOS: f64 = 2.5e8;
 /// fetched: by `cargo bench --bench splitting`, on a machine that has no core but those that work.
 const INLINE_NANOS: f64 = 100e3;
 const FETCHED_NANOS: f64 = 400e3;
+/// What a byte of output costs, on its way to the author and in what is made of it there: by the same, where the words of
+/// 512 MiB are counted in chunks of 2 and of 16 MiB.
+const OUTPUT_NANOS: f64 = 20.0;
+/// Pieces that are so many times shorter than the longest do not tell how much comes out of long ones.
+const OUTPUT_REACH: u64 = 64;
 
 /// Rounds in which the cost of a unit and of a run's beginning are told apart; and the least that a unit can cost,
 /// nanoseconds.
@@ -102,6 +107,8 @@ pub struct Aim {
     load: Load,
     /// Units and nanoseconds of what was tried.
     tried: Vec<(u64, u64)>,
+    /// Bytes that came out, one for each.
+    gave: Vec<u64>,
     /// Nothing more is to be tried.
     is_over: bool,
     /// One item alone took longer than trying may.
@@ -112,7 +119,7 @@ impl Aim {
     /// Nothing is tried yet.
     #[must_use]
     pub fn new(load: Load) -> Aim {
-        Aim { load, tried: Vec::new(), is_over: load.here <= 1, is_dear: false }
+        Aim { load, tried: Vec::new(), gave: Vec::new(), is_over: load.here <= 1, is_dear: false }
     }
 
     /// What to try next: where it begins, and about how many units it has, whole items and at least one; none when it
@@ -172,9 +179,10 @@ impl Aim {
         same.map(|(_, nanos)| *nanos).min().unwrap_or(0)
     }
 
-    /// What was asked for had `len` units and took `nanos` on the processor.
-    pub fn took(&mut self, len: u64, nanos: u64) {
+    /// What was asked for had `len` units, took `nanos` on the processor, and gave an output of so many bytes.
+    pub fn took(&mut self, len: u64, nanos: u64, gave: u64) {
         self.tried.push((len.max(1), nanos.max(1)));
+        self.gave.push(gave);
     }
 
     /// What was asked for did not come to its end in the time that trying may take.
@@ -197,9 +205,9 @@ impl Aim {
         let Some((rate, begins)) = self.rates() else {
             return Pace { block: self.grid(self.blind()), nanos: None, is_tried: false };
         };
-        let inline = self.block(rate, begins + INLINE_NANOS, threads);
-        let block =
-            if inline > self.load.inline as f64 { self.block(rate, begins + FETCHED_NANOS, threads) } else { inline };
+        let inline = self.with_outputs(rate, begins + INLINE_NANOS, threads);
+        let is_inline = inline <= self.load.inline as f64;
+        let block = if is_inline { inline } else { self.with_outputs(rate, begins + FETCHED_NANOS, threads) };
         let block = self.grid(block);
         let len = block.get().min(self.load.total.unwrap_or(u64::MAX));
         Pace { block, nanos: Some((rate * len as f64 + begins) as u64), is_tried: true }
@@ -220,6 +228,34 @@ impl Aim {
             rate = ((nanos - begins * warm.len() as f64) / len).max(LEAST_RATE);
         }
         Some((rate, begins))
+    }
+
+    /// As [`Aim::block`], where outputs cost something, too. What comes out of a longer piece may be less than what comes
+    /// out of its parts (the words of a text, and how often each is there): then fewer are better. The author alone deals
+    /// with them, so all threads wait for what that takes.
+    fn with_outputs(&self, rate: f64, beside: f64, threads: u32) -> f64 {
+        let block = self.block(rate, beside, threads);
+        // Of a stream the first results are waited for.
+        let Some((of_one, power)) = self.outputs().filter(|_| self.load.total.is_some()) else { return block };
+        let saved = (1.0 - power) * OUTPUT_NANOS * f64::from(threads.max(LEAST_THREADS));
+        (0..ROUNDS).fold(block, |len, _| self.block(rate, beside + saved * of_one * len.powf(power), threads))
+    }
+
+    /// What comes out of a piece, as `of_one` bytes times its length to a power from 0 to 1: by those of two lengths or
+    /// more, of which the line that fits their logarithms best is taken.
+    fn outputs(&self) -> Option<(f64, f64)> {
+        let longest = self.tried.iter().map(|(len, _)| *len).max()?;
+        let pieces = self.tried.iter().zip(&self.gave).map(|((len, _), gave)| (*len, *gave));
+        let points: Vec<(f64, f64)> = pieces
+            .filter(|(len, gave)| *len >= longest / OUTPUT_REACH && *gave > 0)
+            .map(|(len, gave)| ((len as f64).ln(), (gave as f64).ln()))
+            .collect();
+        let count = points.len() as f64;
+        let mean = |of: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+        let (x, y) = (mean(&|point| point.0), mean(&|point| point.1));
+        let spread = mean(&|point| (point.0 - x).powi(2));
+        let power = (mean(&|point| (point.0 - x) * (point.1 - y)) / spread).clamp(0.0, 1.0);
+        power.is_finite().then(|| ((y - power * x).exp(), power))
     }
 
     /// Units a chunk where one costs `beside` nanoseconds beside its work: so many chunks that they even out, but not so

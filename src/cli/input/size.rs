@@ -211,7 +211,7 @@ impl Trial<'_> {
         while let Some((at, len)) = aim.next() {
             let Ok(Some((input, len))) = sample(at, len) else { return aim.failed() };
             match program.run(&spec, ChunkSpec::map(0), input, &StopFlag::default()) {
-                Ok(done) => aim.took(len, done.cpu_micros * 1_000),
+                Ok(done) => aim.took(len, done.cpu_micros * 1_000, done.output.len() as u64),
                 Err((Failure::TimedOut { .. }, _)) => aim.overran(),
                 Err((failure, _)) => {
                     tracing::debug!(%failure, "a piece of the input cannot be tried");

@@ -148,6 +148,7 @@ impl Hive {
         self.net.subscribe(Topic::Job(job)).await;
         if self.cpus > 0 {
             let id = program_of(&manifest);
+            self.warm.take(id);
             self.pool.submit(Request::Load { program: id, bytes: provisions.program });
             self.pool.submit(Request::Job {
                 job: u64::from(number),
@@ -224,8 +225,9 @@ impl Hive {
         self.numbers.remove(&state.number);
         self.pool.submit(Request::ForgetJob { job: u64::from(state.number) });
         let program = program_of(&state.manifest);
-        if !self.jobs.values().any(|other| program_of(&other.manifest) == program) {
-            self.pool.submit(Request::ForgetProgram { program });
+        if self.cpus > 0 && !self.jobs.values().any(|other| program_of(&other.manifest) == program) {
+            let oldest = self.warm.leave(program, Instant::now());
+            oldest.into_iter().for_each(|program| self.pool.submit(Request::ForgetProgram { program }));
         }
         state.kept.values().chain(state.custody.iter().map(|blob| &blob.id)).for_each(|id| self.blobs.forget(id));
         self.net.unsubscribe(Topic::Job(job)).await;
@@ -253,6 +255,13 @@ impl Hive {
             self.greet().await;
         }
         self.share_threads();
+    }
+
+    /// Has the pool forget programs of which no job came again.
+    pub(super) fn cool_down(&mut self) {
+        while let Some(program) = self.warm.pop_due(Instant::now()) {
+            self.pool.submit(Request::ForgetProgram { program });
+        }
     }
 
     /// What is heard of this job from now on comes too late.

@@ -8,6 +8,7 @@ mod explain;
 mod jobs;
 mod look;
 mod wants;
+mod warm;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use crate::peer::{JobStatus, Snapshot, Status, since_1970};
 use crate::store::{Blobs, Done as Kept, Store};
 use away::Revoked;
 use jobs::LEAST_KEPT;
+use warm::Warm;
 
 /// Bytes of a direct message.
 const DIRECT_BYTES: usize = MESSAGE_BYTES + ANNOUNCEMENT_BYTES;
@@ -107,6 +109,8 @@ pub struct Hive {
     blobs: Arc<Blobs>,
     engine_tag: String,
     pool: Arc<Workers>,
+    /// What the pool has for the next job.
+    warm: Warm,
     cpus: u16,
     /// Whether these are for anyone's jobs.
     lends: bool,
@@ -185,6 +189,7 @@ impl Hive {
             blobs,
             engine_tag,
             pool,
+            warm: Warm::default(),
             cpus,
             lends,
             memory_bytes,
@@ -275,7 +280,10 @@ impl Hive {
                     None => return,
                 },
                 Ok(()) = self.lent.changed() => self.on_lent().await,
-                _ = announce.tick() => self.announce_all().await,
+                _ = announce.tick() => {
+                    self.announce_all().await;
+                    self.cool_down();
+                }
                 _ = seek.tick() => self.seek(),
                 _ = tell.tick() => self.tell(),
                 _ = remember.tick() => self.remember().await,

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use super::child::{self, UNREADABLE, Word};
 use super::frame::{self, Reader};
 use super::socket;
-use super::supervise::{Batch, Item, Next, Shared, failed};
+use super::supervise::{Batch, Item, Next, Seat, Shared, failed};
 use crate::error::{Failure, bounded};
 use crate::message::{ProgramId, Report, Request};
 
 /// How long a process may take to be ready.
 const START_WITHIN: Duration = Duration::from_secs(30);
-/// How long, on the processor, it may say nothing while it has something to run. It says what it runs after 10 ms.
+/// How long, on the processor, it may say nothing while it has something to run. It says what it runs after 20 ms.
 const SILENCE: Duration = Duration::from_secs(5);
 /// How long, by the wall, it may use no processor while it has something to run and is not stopped.
 const STUCK: Duration = Duration::from_secs(60);
@@ -26,9 +26,10 @@ const STUCK: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(1);
 const SHORTEST: Duration = Duration::from_millis(1);
 /// What a chunk may have run before its process said that it had started.
-const BEFORE_SAID: Duration = Duration::from_millis(10);
-/// A chunk that takes less is short: the next ones are sent before it has been run.
-const SHORT_MICROS: u64 = 1_000;
+const BEFORE_SAID: Duration = Duration::from_millis(20);
+/// A chunk that takes less is short: the next ones are sent before it has been run. Its process does not say of such a
+/// one that it has started.
+pub(super) const SHORT_MICROS: u64 = 10_000;
 /// A pause after a process could not be started.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Jobs that a process may know before those are forgotten that are not under way.
@@ -44,8 +45,10 @@ struct Process {
     /// What a chunk took lately, microseconds.
     micros: u64,
     used: Used,
-    /// The chunk that has started, and what the process had used when it did.
+    /// The chunk that it has said that it has started, and what it had used when it did.
     started: Option<(u64, Duration, Duration)>,
+    /// The chunk that must be under way, of which the node was told so.
+    under_way: Option<u64>,
     /// Of which chunk's output parts have come, how long they are together, and how long it is to be.
     parts: Option<(u64, u64, u64)>,
 }
@@ -86,7 +89,7 @@ pub(super) fn serve(shared: &Shared, seat: usize) {
             }
         }
         if let Some(running) = &mut process
-            && let Err(error) = give(running, batch).and_then(|()| attend(shared, seat, running))
+            && let Err(error) = begin(shared, seat, running, batch).and_then(|()| attend(shared, seat, running))
         {
             let program = running.program;
             autopsy(shared, seat, program, &error);
@@ -127,7 +130,26 @@ fn start(shared: &Shared, seat: usize, batch: &Batch) -> Result<Process, String>
     shared.queue().seats[seat].sit(child);
     let used = Used { cpu: cpu_time(pid), at: Instant::now(), heard: None };
     let (program, jobs) = (batch.program, HashSet::new());
-    Ok(Process { pid, program, node, jobs, since: Instant::now(), micros: 0, used, started: None, parts: None })
+    Ok(Process {
+        pid,
+        program,
+        node,
+        jobs,
+        since: Instant::now(),
+        micros: 0,
+        used,
+        started: None,
+        under_way: None,
+        parts: None,
+    })
+}
+
+/// Has a process that has nothing to do run a batch.
+fn begin(shared: &Shared, seat: usize, process: &mut Process, batch: Batch) -> io::Result<()> {
+    give(process, batch)?;
+    let started = now_under_way(&shared.queue().seats[seat], process);
+    shared.report(started.into_iter().collect());
+    Ok(())
 }
 
 /// Hands chunks to a process.
@@ -158,15 +180,8 @@ fn attend(shared: &Shared, seat: usize, process: &mut Process) -> io::Result<()>
         match process.node.next::<Word>() {
             Ok(Word::Reports(reports)) => {
                 process.used.heard = None;
-                let left = hear(shared, seat, process, reports)?;
-                if left == 0 {
+                if !hear(shared, seat, process, reports)? {
                     return Ok(());
-                }
-                // Short ones are given before the last ones have been run.
-                let short = process.started.is_none() && (1..SHORT_MICROS).contains(&process.micros);
-                if short && left as u64 * process.micros < SHORT_MICROS {
-                    let more = shared.take_more(seat, process.program, process.since, process.micros);
-                    more.map_or(Ok(()), |batch| give(process, batch))?;
                 }
                 if process.started.is_none() {
                     continue;
@@ -180,8 +195,10 @@ fn attend(shared: &Shared, seat: usize, process: &mut Process) -> io::Result<()>
     }
 }
 
-/// Passes on what a process has said; the answer is how much it has not answered.
-fn hear(shared: &Shared, seat: usize, process: &mut Process, reports: Vec<Report>) -> io::Result<usize> {
+/// Passes on what a process has said, and gives it more; the answer is whether it has anything to do.
+///
+/// It is given more first, so that it does not wait; and what it has ended and what it has begun are said at once.
+fn hear(shared: &Shared, seat: usize, process: &mut Process, reports: Vec<Report>) -> io::Result<bool> {
     let mut told = Vec::with_capacity(reports.len());
     let mut back = Vec::new();
     let mut recall = Vec::new();
@@ -210,7 +227,6 @@ fn hear(shared: &Shared, seat: usize, process: &mut Process, reports: Vec<Report
             let behind = chair.window.iter().map(|item| item.chunk.ticket).filter(|other| *other != ticket);
             recall.extend(behind.filter(|other| !chair.recalled.contains(other)));
             chair.recalled.extend(&recall);
-            told.push(report);
             continue;
         }
         if let Report::Progress { .. } = report {
@@ -248,16 +264,36 @@ fn hear(shared: &Shared, seat: usize, process: &mut Process, reports: Vec<Report
             told.push(sound(process, &item, report));
         }
     }
-    let left = chair.window.len();
+    let left = chair.window.len() as u64;
     drop(queue);
     if !back.is_empty() {
         shared.give_back(process.program, back);
     }
+    let short = process.started.is_none() && (1..SHORT_MICROS).contains(&process.micros);
+    let given = if left == 0 || short && left * process.micros < SHORT_MICROS {
+        let more = shared.take_more(seat, process.program, process.since, process.micros);
+        more.map_or(Ok(()), |batch| give(process, batch))
+    } else {
+        Ok(())
+    };
+    let queue = shared.queue();
+    let chair = &queue.seats[seat];
+    told.extend(now_under_way(chair, process));
+    let is_busy = !chair.window.is_empty();
+    drop(queue);
     shared.report(told);
+    given?;
     if !recall.is_empty() {
         frame::write(process.node.get_ref(), &Request::Stop { tickets: recall })?;
     }
-    Ok(left)
+    Ok(is_busy)
+}
+
+/// What a process does now, if that is not what was said of it last: it takes one chunk after the other.
+fn now_under_way(chair: &Seat, process: &mut Process) -> Option<Report> {
+    let first = chair.window.front().map(|item| item.chunk.ticket);
+    let before = std::mem::replace(&mut process.under_way, first);
+    first.filter(|ticket| before != Some(*ticket)).map(|ticket| Report::Started { ticket })
 }
 
 /// The report of a chunk that has ended, if it can be true.
@@ -392,18 +428,17 @@ fn how(status: Option<ExitStatus>) -> String {
     }
 }
 
-/// Time that a process has spent on the processor, to 10 ms.
+/// Time that a process has spent on the processor; none of one that is gone.
 #[cfg(target_os = "linux")]
 fn cpu_time(pid: u32) -> Duration {
-    let read = || {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name stands in parentheses and may have anything in it; of what follows, 12 and 13 are ticks.
-        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
-        let mut ticks = || fields.next()?.parse::<u64>().ok();
-        let all = ticks()? + ticks()?;
-        Some(Duration::from_millis(all * 1_000 / rustix::param::clock_ticks_per_second().max(1)))
+    let (Ok(pid), mut clock) = (libc::pid_t::try_from(pid), 0) else { return Duration::ZERO };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: both calls write to what they are given, and to nothing else.
+    #[allow(unsafe_code, reason = "there is no safe way to another process's clock; its file in /proc costs ten calls")]
+    let is_told = unsafe {
+        libc::clock_getcpuclockid(pid, &raw mut clock) == 0 && libc::clock_gettime(clock, &raw mut time) == 0
     };
-    read().unwrap_or_default()
+    if is_told { Duration::new(time.tv_sec as u64, time.tv_nsec as u32) } else { Duration::ZERO }
 }
 
 /// Elsewhere, time by the wall.

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::ProcessConfig;
 use super::cache::Cache;
 use super::compile::{self, Cancel};
-use super::{ProcessConfig, seat};
+use super::seat::{self, SHORT_MICROS};
 use essaim_jobs::Role;
 
 use crate::error::{EngineError, Failure, ProgramError, bounded};
@@ -508,7 +509,11 @@ impl Queue {
         // No more than a share of what there is, so that the others have something too.
         let share = (self.ready.count(program) as u64).div_ceil(2 * self.seats.len() as u64);
         let first = self.ready.pop(program, memory, now)?;
-        let most = BATCH_MICROS.checked_div(micros).unwrap_or(1).clamp(1, BATCH_CHUNKS).min(share.max(1));
+        let most = BATCH_MICROS.checked_div(micros).unwrap_or(1).clamp(1, BATCH_CHUNKS);
+        // A process has the next one before it is through with a short one.
+        let is_idle = self.seats[seat].window.is_empty();
+        let least = if is_idle && (1..SHORT_MICROS).contains(&micros) { 2 } else { 1 };
+        let most = most.max(least).min(share.max(1));
         let mut bytes = first.chunk.input.len();
         let mut taken = vec![first];
         // One that comes with a file goes by itself.
