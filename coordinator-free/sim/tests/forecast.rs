@@ -109,6 +109,17 @@ fn longer_and_narrower_links_make_it_no_faster() {
 }
 
 #[test]
+fn the_last_chunks_go_to_whoever_can_begin_them_first() {
+    for seed in 1..=20 {
+        // Of one length: whoever takes one too many ends a whole chunk later than it must.
+        let even = Profile { costs_micros: vec![100_000; 64], seed, ..profile(2, 0) };
+        let forecast = forecast(&even);
+        let (took, ideal) = (forecast.makespan, forecast.ideal);
+        assert!(took < ideal + 50 * MS, "{took:?} and not {ideal:?}, with seed {seed}");
+    }
+}
+
+#[test]
 fn peers_that_vanish_are_replaced_and_what_they_ran_is_run_again() {
     let steady = forecast(&profile(32, 6_400));
     let mut profile = profile(32, 6_400);
