@@ -15,9 +15,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use essaim_jobs::split::{Block, Cutter, Items};
 use essaim_jobs::{Leaf, Receipt};
 use essaim_worker::process::{Launch, ProcessConfig};
-use essaim_worker::{
-    Chunk, Engine, EngineConfig, JobSpec, ProgramId, Report, Request, Role, Sandbox, Workers,
-};
+use essaim_worker::{Chunk, Engine, EngineConfig, JobSpec, ProgramId, Report, Request, Role, Sandbox, Workers};
 
 #[path = "core/pair.rs"]
 mod pair;
@@ -25,8 +23,9 @@ mod pair;
 use pair::{PROBES, Pair, clock};
 
 const NOTHING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guests/nothing.wat");
-/// Chunks of a job that is done by a pair; when all have been timed, another begins.
+/// Chunks of a job that is done by a pair, and inputs after which another begins: well before anything of it runs out.
 const CHUNKS: u32 = 100_000;
+const PROBED: u64 = 1_000;
 /// Chunks that are under way in a sandbox at once.
 const WINDOW: u64 = 2_000;
 
@@ -58,14 +57,16 @@ fn cut(text: &[u8], block: Block) -> Vec<u64> {
 fn core(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("core");
     // A tick is what the clock makes of it, and digests in short order are not answered.
-    for (name, author, _, inputs) in PROBES.iter().filter(|(name, ..)| !name.contains("tick") && !name.contains("digest")) {
+    for (name, author, _, inputs) in
+        PROBES.iter().filter(|(name, ..)| !name.contains("tick") && !name.contains("digest"))
+    {
         let name = name.split(", ns").next().unwrap_or(name);
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|iterations| {
                 let mut pair = fresh();
                 let mut took = Duration::ZERO;
-                for _ in 0..iterations {
-                    if pair.left.len() < pair::MANY {
+                for done in 1..=iterations {
+                    if done % PROBED == 0 {
                         pair = fresh();
                     }
                     took += clock(&mut pair, *author, *inputs);
@@ -91,9 +92,10 @@ fn sandbox(criterion: &mut Criterion) {
     let launch = Launch { program: env!("CARGO_BIN_EXE_essaim").into(), words: vec!["sandbox-process".into()] };
     let processes = ProcessConfig { cpus: 1, ..ProcessConfig::new(launch, cache.path().to_owned()) };
     let mut group = criterion.benchmark_group("sandbox");
-    for (name, sandbox) in
-        [("chunk in process", Sandbox::Threads(engine, 1)), ("chunk in a process of its own", Sandbox::Processes(processes))]
-    {
+    for (name, sandbox) in [
+        ("chunk in process", Sandbox::Threads(engine, 1)),
+        ("chunk in a process of its own", Sandbox::Processes(processes)),
+    ] {
         let (workers, finished) = start(sandbox);
         group.bench_function(name, |bencher| bencher.iter_custom(|chunks| run(&workers, &finished, chunks)));
     }

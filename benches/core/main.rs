@@ -16,10 +16,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use coordinator_free::Input;
-use essaim_jobs::Leaf;
+use coordinator_free::{Input, Member, Message};
+use essaim_jobs::{Leaf, NodeId};
 
-use pair::{BATCH, PROBES, Pair, clock, drain};
+use pair::{PROBES, Pair, clock, drain};
 
 mod pair;
 
@@ -45,6 +45,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Chunks in a batch when a job is worked off.
+const BATCH: usize = 64;
 /// Times are medians of so many, each over so many inputs.
 const RUNS: usize = 7;
 const INPUTS: usize = 3;
@@ -128,10 +130,10 @@ fn memory(chunks: u32, order: Order) -> Vec<(&'static str, f64)> {
                 let (now, author_id, worker_id) = (pair.step(), pair.id(0), pair.id(1));
                 if author {
                     let results = pair.results(batch);
-                    Pair::tell(&mut pair.author, now, worker_id, results);
+                    tell(&mut pair.author, now, worker_id, results);
                 } else {
                     let seal = pair.seal(batch);
-                    Pair::tell(&mut pair.worker, now, author_id, seal);
+                    tell(&mut pair.worker, now, author_id, seal);
                 }
             }
             done += part.len();
@@ -145,6 +147,22 @@ fn memory(chunks: u32, order: Order) -> Vec<(&'static str, f64)> {
     finish(&mut pair, half);
     rows.push(("worker, B a chunk run and not sealed", (LIVE.load(Relaxed) as f64 - start as f64) / f64::from(half)));
     rows
+}
+
+/// One message to a member, and all that follows; at the author, outputs are safe at once.
+fn tell(member: &mut Member, now: Duration, from: NodeId, message: Message) {
+    member.handle(now, Input::Message { from, message });
+    drain(member, now);
+}
+
+/// Works these chunks off, at the author and at the worker.
+fn work_off(pair: &mut Pair, chunks: &[u32]) {
+    for batch in chunks.chunks(BATCH) {
+        let (now, author, worker) = (pair.step(), pair.id(0), pair.id(1));
+        let (results, seal) = (pair.results(batch), pair.seal(batch));
+        tell(&mut pair.author, now, worker, results);
+        tell(&mut pair.worker, now, author, seal);
+    }
 }
 
 /// The worker runs this many chunks, one after the other.
@@ -164,7 +182,7 @@ fn times(chunks: u32, order: Order) -> Vec<(&'static str, f64)> {
     let mut pair = Pair::new(chunks);
     let mut chunks = order.chunks(chunks);
     let left = chunks.split_off(chunks.len() / 2);
-    pair.work_off(&chunks);
+    work_off(&mut pair, &chunks);
     pair.left = left.into_iter();
     assert_eq!(pair.author.sealed().len(), chunks.len() as u64, "the author has taken all results");
     assert_eq!(pair.worker.sealed().len(), chunks.len() as u64, "the worker has taken all seals");

@@ -7,8 +7,7 @@ use coordinator_free::message::{Record, Seal, initials};
 use coordinator_free::{Config, Input, Load, Member, Message, Output, Resume, Tuning};
 use essaim_jobs::{AuthorId, IntervalSet, JobId, Keypair, Leaf, NodeId, Receipt, Results, Rows, Signed};
 
-/// Chunks in a batch when a job is worked off, and in one that is timed.
-pub const BATCH: usize = 64;
+/// Chunks in a batch that is timed.
 pub const MANY: usize = 8;
 
 /// What is timed: its name, whether at the author or at the worker, by what the time is divided, and what goes in.
@@ -130,22 +129,6 @@ impl Pair {
             leaving: None,
         };
         Message::Record(Signed::sign(record, &self.keys[2]))
-    }
-
-    /// One message to a member, and all that follows; at the author, outputs are safe at once.
-    pub fn tell(member: &mut Member, now: Duration, from: NodeId, message: Message) {
-        member.handle(now, Input::Message { from, message });
-        drain(member, now);
-    }
-
-    /// Works these chunks off, at the author and at the worker.
-    pub fn work_off(&mut self, chunks: &[u32]) {
-        for batch in chunks.chunks(BATCH) {
-            let (now, author, worker) = (self.step(), self.id(0), self.id(1));
-            let (results, seal) = (self.results(batch), self.seal(batch));
-            Pair::tell(&mut self.author, now, worker, results);
-            Pair::tell(&mut self.worker, now, author, seal);
-        }
     }
 }
 
