@@ -62,13 +62,17 @@ impl Stretch {
         Stretch { file: Handle(Some(file)), offset, len, held: Held(held) }
     }
 
+    /// How many bytes there are from `at` on.
+    pub(crate) fn left(&self, at: u64) -> u64 {
+        self.len.saturating_sub(at)
+    }
+
     /// Reads from `at` on, counted from where the stretch begins; no bytes at its end.
     ///
     /// # Errors
     /// The system's, and [`io::ErrorKind::UnexpectedEof`] where the file has become shorter.
     pub(crate) fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
-        let left = self.len.saturating_sub(at);
-        let wanted = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let wanted = into.len().min(usize::try_from(self.left(at)).unwrap_or(usize::MAX));
         if wanted == 0 {
             return Ok(0);
         }

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::input;
 use crate::output::print_result;
 use crate::parts::{self, Frames, Parts, encode, encode_to, write_frame};
+use crate::stdin;
 use crate::step::{Settled, Step};
 
 /// What is run in one role: standard input to standard output.
@@ -182,7 +183,7 @@ impl<I, O> fmt::Debug for Draft<I, O> {
 }
 
 fn read(mut input: Box<dyn Read>) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(stdin::left());
     input.read_to_end(&mut bytes)?;
     Ok(bytes)
 }

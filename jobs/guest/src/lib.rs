@@ -118,6 +118,7 @@ mod output;
 mod parts;
 mod progress;
 mod roles;
+mod stdin;
 mod step;
 pub mod testing;
 

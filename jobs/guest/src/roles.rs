@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::output::{Printed, print, stdout};
+use crate::stdin;
 
 /// Bytes fetched into the sandbox at once.
 const BUFFER: usize = 64 << 10;
@@ -19,7 +20,7 @@ impl Job {
             let role = role()?;
             let (name, run) = match role.as_deref() {
                 None => {
-                    let mut input = Vec::new();
+                    let mut input = Vec::with_capacity(stdin::left());
                     io::stdin().lock().read_to_end(&mut input)?;
                     let mut out = stdout();
                     self.whole(input, &mut out)?;

@@ -29,6 +29,15 @@ impl From<Input> for Source {
 }
 
 impl Source {
+    /// How many bytes are left, where that is known.
+    fn len(&self) -> u64 {
+        match self {
+            Source::Bytes(bytes) => bytes.len() as u64,
+            Source::File { stretch, at } => stretch.left(*at),
+            Source::Pieces { .. } => 0,
+        }
+    }
+
     /// As many bytes as there are and as fit; none when there are no more.
     fn read(&mut self, into: &mut [u8]) -> Result<usize, Breach> {
         let bytes = match self {
@@ -113,6 +122,11 @@ impl Stdio {
     /// A read of stdin: how much there was, nothing at its end.
     pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, Breach> {
         if into.is_empty() { Ok(0) } else { self.stdin.read(into) }
+    }
+
+    /// How much stdin still has, where that is known; otherwise nothing.
+    pub(super) fn left(&self) -> u64 {
+        self.stdin.len()
     }
 
     /// A write to stdout.

@@ -36,6 +36,7 @@ pub fn command(memory: &str, body: &str) -> String {
     format!(
         r#"(module
         (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_filestat_get" (func $filestat (param i32 i32) (result i32)))
         (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
         (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
         (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))

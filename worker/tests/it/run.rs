@@ -1,11 +1,15 @@
 //! One chunk at a time.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use essaim_worker::{ChunkSpec, Engine, EngineConfig, Failure, JobSpec, Program, Role, STDERR_BYTES, StopFlag};
+use essaim_worker::{
+    ChunkSpec, Engine, EngineConfig, Failure, Input, JobSpec, Program, Role, STDERR_BYTES, StopFlag, Stretch,
+};
 
 use crate::guests::{command, echo, empty, engine, job, limits, load, run, spin, start};
 
@@ -21,6 +25,29 @@ fn stdin_comes_out_again() {
         assert_eq!(run(&echo, &job(), input.clone()).unwrap(), input, "{size} bytes");
     }
     assert_eq!(run(&load(&empty()), &job(), "ignored").unwrap(), b"");
+}
+
+#[test]
+fn a_guest_knows_how_much_it_will_read() {
+    let program = load(&command(
+        "1",
+        r#"(func (export "_start")
+          (if (call $filestat (i32.const 0) (i32.const 64)) (then unreachable))
+          (call $print (i32.const 1) (i32.const 96) (i32.const 8))
+          (i32.store (i32.const 16) (i32.const 200))
+          (i32.store (i32.const 20) (i32.const 5))
+          (if (call $fd_read (i32.const 0) (i32.const 16) (i32.const 1) (i32.const 24)) (then unreachable))
+          (if (call $filestat (i32.const 0) (i32.const 64)) (then unreachable))
+          (call $print (i32.const 1) (i32.const 96) (i32.const 8)))"#,
+    ));
+    let input = [7; 100_000];
+    let told = [100_000_u64.to_le_bytes(), 99_995_u64.to_le_bytes()].concat();
+    assert_eq!(run(&program, &job(), input.to_vec()).unwrap(), told, "from memory");
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&[&[0; 10], &input[..], &[0; 20]].concat()).unwrap();
+    let stretch = Stretch::new(Arc::new(file), 10, input.len() as u64, None);
+    let outcome = program.run(&job(), ChunkSpec::map(0), Input::File(stretch), &StopFlag::default()).unwrap();
+    assert_eq!(outcome.output, told, "from a file");
 }
 
 #[test]
