@@ -20,7 +20,11 @@ use crate::gauge::Gauge;
 use crate::input::Input;
 use crate::limits::{Breach, OnTurn, StopFlag, Watch, is_of_the_system};
 use crate::meter::Meter;
-use crate::sandbox::{ChunkSpec, Guest, JobSpec, Sink, Source, Stdio};
+use crate::sandbox::{ChunkSpec, Guest, JobSpec, Sink, Source, Stdio, in_large_pages};
+
+/// A chunk whose input is as long as this has its memory in large pages, bytes. Less is not worth the call, nor a page that
+/// is cleared for a few bytes.
+const LARGE_BYTES: u64 = 4 << 20;
 
 /// The longest program, bytes.
 pub const PROGRAM_BYTES: u64 = 64 << 20;
@@ -200,6 +204,11 @@ impl Program {
         let _running = self.engine.enter(store.data().watch.on_turn.clone().as_ref());
         let result = (|| {
             let instance = self.pre.instantiate(&mut store)?;
+            if store.data().stdio.left() >= LARGE_BYTES
+                && let Some(memory) = instance.get_memory(&mut store, "memory")
+            {
+                in_large_pages(&memory, &store);
+            }
             let start = instance.get_module_export(&mut store, &self.start).and_then(wasmtime::Extern::into_func);
             let start = start.ok_or_else(|| wasmtime::Error::msg("`_start` is gone"))?;
             start.typed::<(), ()>(&store)?.call(&mut store, ())

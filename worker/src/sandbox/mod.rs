@@ -29,6 +29,7 @@ use crate::limits::{Breach, MemoryLimit, Watch};
 use clock::Clock;
 use files::Files;
 pub use files::{DataFile, Handle};
+pub(crate) use memory::in_large_pages;
 pub(crate) use stdio::{Sink, Source, Stdio};
 
 /// The module whose functions are offered.

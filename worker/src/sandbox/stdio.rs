@@ -125,7 +125,7 @@ impl Stdio {
     }
 
     /// How much stdin still has, where that is known; otherwise nothing.
-    pub(super) fn left(&self) -> u64 {
+    pub(crate) fn left(&self) -> u64 {
         self.stdin.len()
     }
 
