@@ -33,6 +33,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "parts.rs",
     "progress.rs",
     "roles.rs",
+    "stdin.rs",
     "step.rs",
     "testing.rs",
 ];
