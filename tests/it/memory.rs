@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::process::Stdio;
 
-use crate::node::{Worker, World, guest};
+use crate::node::{Worker, World, example, guest, run};
 
 const FILES: usize = 4;
 const FILE_BYTES: u64 = 48 << 20;
@@ -56,4 +56,14 @@ fn large_inputs_and_outputs_are_not_in_memory() {
     assert!((1..MOST_KIB >> 10).contains(&author), "the author had {author} MiB");
     let worker = peak(worker.process()).unwrap() >> 10;
     assert!((1..MOST_KIB >> 10).contains(&worker), "the worker had {worker} MiB");
+}
+
+#[test]
+fn a_program_has_its_input_in_memory_once() {
+    let world = World::new("once");
+    // Room that doubles as the input comes would be 64 MiB beside 32.
+    let text = world.file("text", " ".repeat(40 << 20) + "bee");
+    let mut command = world.alone("run");
+    let ran = run(command.args(["--memory", "64MiB", "--per-file"]).arg(example("wordcount")).arg(text), b"");
+    assert_eq!(ran.well().stdout, b"bee\t1\n");
 }
