@@ -150,8 +150,8 @@ fn a_chunk_fails_everywhere() {
     let workers = [worker(&world, "one", &[]), worker(&world, "other", &[])];
     let peers: Vec<&str> = workers.iter().map(|(worker, _)| worker.address.as_str()).collect();
     workers.iter().for_each(|(_, home)| drop(tell(&world, "pause", home)));
-    // The bad one comes last: until then both have shown that they are there.
-    let values: Vec<String> = (0..20).map(|n| n.to_string()).chain(["x".into()]).collect();
+    // The bad one comes last: the others are more than one peer works off before the next one goes on, too.
+    let values: Vec<String> = (0..100).map(|n| n.to_string()).chain(["x".into()]).collect();
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
     let author = Author::start(&world, &peers, &[], "moody", &values);
     explained(&world, &author, &[], &["paused", "paused"]);
@@ -159,7 +159,7 @@ fn a_chunk_fails_everywhere() {
     let (home, job) = author.fails();
     let found = explain(&world, &home, &[&job]);
     assert_eq!(causes(&found), ["chunk-fails"], "{found:#?}");
-    assert_eq!((&found[0]["chunk"], &found[0]["state"]), (&20.into(), &"ended".into()));
+    assert_eq!((&found[0]["chunk"], &found[0]["state"]), (&100.into(), &"ended".into()));
     let at: Vec<&str> = found[0]["peers"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert!(at.len() == 2 && workers.iter().all(|(worker, _)| at.contains(&worker.peer.as_str())), "{at:?}");
     assert!(found[0]["words"].as_str().unwrap().contains("trapped"), "{found:?}");
