@@ -182,7 +182,7 @@ impl<I, O> fmt::Debug for Draft<I, O> {
     }
 }
 
-fn read(mut input: Box<dyn Read>) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read(mut input: impl Read) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::with_capacity(stdin::left());
     input.read_to_end(&mut bytes)?;
     Ok(bytes)

@@ -1,14 +1,13 @@
 //! What a program does when it is run: reads its role, then its chunk or the chunks' outputs.
 
 use std::env;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::job::Job;
+use crate::job::{Job, read};
 use crate::output::{Printed, print, stdout};
-use crate::stdin;
 
 /// Bytes fetched into the sandbox at once.
 const BUFFER: usize = 64 << 10;
@@ -20,8 +19,7 @@ impl Job {
             let role = role()?;
             let (name, run) = match role.as_deref() {
                 None => {
-                    let mut input = Vec::with_capacity(stdin::left());
-                    io::stdin().lock().read_to_end(&mut input)?;
+                    let input = read(io::stdin().lock())?;
                     let mut out = stdout();
                     self.whole(input, &mut out)?;
                     return Ok(out.flush()?);

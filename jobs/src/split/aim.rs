@@ -101,14 +101,19 @@ pub struct Pace {
     pub is_tried: bool,
 }
 
+/// A piece that was tried: its units, nanoseconds on the processor, and bytes that came out.
+#[derive(Debug, Clone, Copy)]
+struct Tried {
+    len: u64,
+    nanos: u64,
+    gave: u64,
+}
+
 /// Chooses how large chunks are to be.
 #[derive(Debug, Clone)]
 pub struct Aim {
     load: Load,
-    /// Units and nanoseconds of what was tried.
-    tried: Vec<(u64, u64)>,
-    /// Bytes that came out, one for each.
-    gave: Vec<u64>,
+    tried: Vec<Tried>,
     /// Nothing more is to be tried.
     is_over: bool,
     /// One item alone took longer than trying may.
@@ -119,7 +124,7 @@ impl Aim {
     /// Nothing is tried yet.
     #[must_use]
     pub fn new(load: Load) -> Aim {
-        Aim { load, tried: Vec::new(), gave: Vec::new(), is_over: load.here <= 1, is_dear: false }
+        Aim { load, tried: Vec::new(), is_over: load.here <= 1, is_dear: false }
     }
 
     /// What to try next: where it begins, and about how many units it has, whole items and at least one; none when it
@@ -141,10 +146,10 @@ impl Aim {
     /// Whether trying has cost what it may, or has seen enough of the input.
     fn is_enough(&self) -> bool {
         let tries = self.tried.len();
-        let spent: u64 = self.tried.iter().map(|(_, nanos)| nanos).sum();
-        let covered: u64 = self.tried.iter().map(|(len, _)| len).sum();
+        let spent: u64 = self.tried.iter().map(|piece| piece.nanos).sum();
+        let covered: u64 = self.tried.iter().map(|piece| piece.len).sum();
         let one = self.one();
-        let work: u64 = self.tried.iter().map(|(_, nanos)| nanos.saturating_sub(one)).sum();
+        let work: u64 = self.tried.iter().map(|piece| piece.nanos.saturating_sub(one)).sum();
         let is_dear = tries == 1 && spent >= MOST_NANOS / 2;
         let is_seen = tries >= TRIES && (work >= self.budget(work, covered) || covered >= self.load.here / 2);
         is_dear || is_seen || spent >= MOST_NANOS || tries >= MOST_TRIES
@@ -160,7 +165,7 @@ impl Aim {
     /// Twice as much as last time, until that takes long enough beyond what one item takes; much more where it was hardly
     /// felt, as beside a program that is slow to begin.
     fn next_len(&self) -> u64 {
-        let Some(&(len, nanos)) = self.tried.last() else { return 1 };
+        let Some(&Tried { len, nanos, .. }) = self.tried.last() else { return 1 };
         if self.tried.len() == 1 {
             return if nanos >= BUDGET_NANOS { 2 } else { 1 };
         }
@@ -174,15 +179,14 @@ impl Aim {
 
     /// What the first item took, or the cheapest piece of the same length.
     fn one(&self) -> u64 {
-        let len = self.tried.first().map_or(0, |(len, _)| *len);
-        let same = self.tried.iter().filter(|(other, _)| *other <= len);
-        same.map(|(_, nanos)| *nanos).min().unwrap_or(0)
+        let len = self.tried.first().map_or(0, |piece| piece.len);
+        let same = self.tried.iter().filter(|piece| piece.len <= len);
+        same.map(|piece| piece.nanos).min().unwrap_or(0)
     }
 
     /// What was asked for had `len` units, took `nanos` on the processor, and gave an output of so many bytes.
     pub fn took(&mut self, len: u64, nanos: u64, gave: u64) {
-        self.tried.push((len.max(1), nanos.max(1)));
-        self.gave.push(gave);
+        self.tried.push(Tried { len: len.max(1), nanos: nanos.max(1), gave });
     }
 
     /// What was asked for did not come to its end in the time that trying may take.
@@ -218,12 +222,12 @@ impl Aim {
     fn rates(&self) -> Option<(f64, f64)> {
         // The first run is slower.
         let warm = if self.tried.len() > TRIES { &self.tried[1..] } else { &self.tried };
-        let longest = warm.iter().map(|(len, _)| *len).max()?;
-        let (len, nanos) = warm.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0 as f64, sum.1 + one.1 as f64));
+        let longest = warm.iter().map(|piece| piece.len).max()?;
+        let (len, nanos) = warm.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.len as f64, sum.1 + one.nanos as f64));
         let (mut rate, mut begins) = (nanos / len, 0.0);
         for _ in 0..ROUNDS {
-            let short = warm.iter().filter(|(len, _)| *len <= longest / 8);
-            let beyond = short.map(|(len, nanos)| (*nanos as f64 - rate * *len as f64).max(0.0));
+            let short = warm.iter().filter(|piece| piece.len <= longest / 8);
+            let beyond = short.map(|piece| (piece.nanos as f64 - rate * piece.len as f64).max(0.0));
             begins = beyond.min_by(f64::total_cmp).unwrap_or(0.0);
             rate = ((nanos - begins * warm.len() as f64) / len).max(LEAST_RATE);
         }
@@ -244,12 +248,10 @@ impl Aim {
     /// What comes out of a piece, as `of_one` bytes times its length to a power from 0 to 1: by those of two lengths or
     /// more, of which the line that fits their logarithms best is taken.
     fn outputs(&self) -> Option<(f64, f64)> {
-        let longest = self.tried.iter().map(|(len, _)| *len).max()?;
-        let pieces = self.tried.iter().zip(&self.gave).map(|((len, _), gave)| (*len, *gave));
-        let points: Vec<(f64, f64)> = pieces
-            .filter(|(len, gave)| *len >= longest / OUTPUT_REACH && *gave > 0)
-            .map(|(len, gave)| ((len as f64).ln(), (gave as f64).ln()))
-            .collect();
+        let longest = self.tried.iter().map(|piece| piece.len).max()?;
+        let telling = self.tried.iter().filter(|piece| piece.len >= longest / OUTPUT_REACH && piece.gave > 0);
+        let points: Vec<(f64, f64)> =
+            telling.map(|piece| ((piece.len as f64).ln(), (piece.gave as f64).ln())).collect();
         let count = points.len() as f64;
         let mean = |of: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
         let (x, y) = (mean(&|point| point.0), mean(&|point| point.1));

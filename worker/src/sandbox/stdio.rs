@@ -30,7 +30,7 @@ impl From<Input> for Source {
 
 impl Source {
     /// How many bytes are left, where that is known.
-    fn len(&self) -> u64 {
+    fn left(&self) -> u64 {
         match self {
             Source::Bytes(bytes) => bytes.len() as u64,
             Source::File { stretch, at } => stretch.left(*at),
@@ -126,7 +126,7 @@ impl Stdio {
 
     /// How much stdin still has, where that is known; otherwise nothing.
     pub(crate) fn left(&self) -> u64 {
-        self.stdin.len()
+        self.stdin.left()
     }
 
     /// A write to stdout.
