@@ -33,7 +33,7 @@ pub async fn run<T: Send + 'static>(
     let followed = follow(&mut held, job, reading, &results, &progress).await;
     stop.stop();
     drop(outputs);
-    let (end, read, failure) = followed?;
+    let Followed { end, read, failure, given_up } = followed?;
     match (end.reason, end.trouble) {
         (None, Some(message)) => return Err(Error::Full { job: id, message }),
         (None, None) => return Err(Error::Elsewhere(id)),
@@ -43,6 +43,7 @@ pub async fn run<T: Send + 'static>(
         (None, _) => Err(Error::Gone),
         (Some(Err(error)), _) => Err(error),
         (Some(Ok(())), Some(Reason::Done)) => Ok(()),
+        (Some(Ok(())), Some(Reason::Cancelled)) if given_up => Err(Error::Gone),
         (Some(Ok(())), Some(Reason::Cancelled)) => Err(Error::Cancelled),
         (Some(Ok(())), _) => Err(failure.unwrap_or(Error::Failed)),
     }
@@ -74,8 +75,16 @@ fn start<T: Send + 'static>(
     Ok(reading)
 }
 
-/// How a job ended, what became of its results (none: nobody takes them), and which chunk failed for good.
-type Followed = (End, Option<Result<(), Error>>, Option<Error>);
+/// What became of a job.
+struct Followed {
+    end: End,
+    /// How reading its results ended; none where that was not waited for.
+    read: Option<Result<(), Error>>,
+    /// The chunk that failed for good.
+    failure: Option<Error>,
+    /// Whether it was cancelled from here, as nobody takes its results or the swarm is being left.
+    given_up: bool,
+}
 
 async fn follow<T>(
     held: &mut Held,
@@ -115,5 +124,5 @@ async fn follow<T>(
     }
     progress.send_replace(job.progress.borrow().clone());
     let end = end.ok_or(Error::Gone)?;
-    Ok((end, read, failure))
+    Ok(Followed { end, read, failure, given_up })
 }
