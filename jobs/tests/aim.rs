@@ -83,6 +83,39 @@ fn a_program_that_is_slow_to_begin_gets_longer_chunks() {
     assert!(short.block.get() * 1_000 >= 5 * MILLI, "its beginning is not paid for again and again: {short:?}");
 }
 
+/// Tries a text of so many lines of eight bytes, of which each costs `line`, of a program that takes `begins`, on a machine
+/// on which nothing takes as long as the last time; returns the lines that were tried, and those of a chunk.
+fn lines(total: u64, begins: u64, line: u64) -> (Vec<u64>, u64) {
+    let mut aim = Aim::new(Load::text(8 * total, 512 << 20));
+    let mut tried = Vec::new();
+    while let Some((_, len)) = aim.next() {
+        let whole = len.div_ceil(8);
+        let noise = [100, 94, 106, 97, 103][tried.len() % 5];
+        aim.took(8 * whole, (begins + whole * line) * noise / 100, 8);
+        tried.push(whole);
+    }
+    (tried, aim.chosen(2).block.get().div_ceil(8))
+}
+
+#[test]
+fn a_dear_line_and_a_slow_beginning_are_told_apart() {
+    for millis in [50, 100, 140] {
+        let (tried, block) = lines(64, 0, millis * MILLI);
+        assert_eq!((&tried[..], block), (&[1, 2][..], 1), "{millis} ms a line");
+        let (tried, block) = lines(200, millis * MILLI, 1_000);
+        assert!(block >= 32, "{millis} ms to begin: {block} lines a chunk, {tried:?}");
+    }
+}
+
+#[test]
+fn trying_is_a_small_part_of_a_short_job() {
+    for (total, nanos) in [(2_000, MILLI), (1_000_000, 1_000), (20_000, 100_000), (500_000, 10_000)] {
+        let (tried, _) = lines(total, 0, nanos);
+        let part = tried.iter().sum::<u64>() as f64 / total as f64;
+        assert!(part < 1.0 / 150.0, "{total} of {nanos} ns: {tried:?}");
+    }
+}
+
 #[test]
 fn chunks_are_longer_where_less_comes_out_of_a_long_one_than_of_its_parts() {
     let text = || Load::text(512 << 20, 512 << 20);

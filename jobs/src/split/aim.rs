@@ -12,8 +12,8 @@ use crate::bounds;
 const BUDGET_NANOS: u64 = 40_000_000;
 const MOST_NANOS: u64 = 300_000_000;
 /// Of a short job it may cost less: such a part of what all of it seems to take, but so much at least.
-const BUDGET_PART: f64 = 128.0;
-const LEAST_BUDGET_NANOS: f64 = 5e6;
+const BUDGET_PART: f64 = 256.0;
+const LEAST_BUDGET_NANOS: u64 = 5_000_000;
 /// Pieces that are tried at least, and at most.
 const TRIES: usize = 3;
 const MOST_TRIES: usize = 40;
@@ -148,33 +148,41 @@ impl Aim {
         let tries = self.tried.len();
         let spent: u64 = self.tried.iter().map(|piece| piece.nanos).sum();
         let covered: u64 = self.tried.iter().map(|piece| piece.len).sum();
-        let one = self.one();
-        let work: u64 = self.tried.iter().map(|piece| piece.nanos.saturating_sub(one)).sum();
-        let is_dear = tries == 1 && spent >= MOST_NANOS / 2;
-        let is_seen = tries >= TRIES && (work >= self.budget(work, covered) || covered >= self.load.here / 2);
+        let (work, budget) = self.work();
+        let is_dear = tries == 1 && spent >= MOST_NANOS / 2 || tries == 2 && work >= self.one().max(BUDGET_NANOS) / 2;
+        let is_seen = tries >= TRIES && (work >= budget - budget / 4 || covered >= self.load.here / 2);
         is_dear || is_seen || spent >= MOST_NANOS || tries >= MOST_TRIES
     }
 
-    /// What trying may cost, by what it has cost so far.
-    fn budget(&self, work: u64, covered: u64) -> u64 {
-        let Some(total) = self.load.total else { return BUDGET_NANOS };
+    /// What trying has cost beyond what one item takes each time, and what it may cost, by that.
+    fn work(&self) -> (u64, u64) {
+        let one = self.one();
+        let work = self.tried.iter().map(|piece| piece.nanos.saturating_sub(one)).sum();
+        let Some(total) = self.load.total else { return (work, BUDGET_NANOS) };
+        let covered: u64 = self.tried.iter().map(|piece| piece.len).sum();
         let all = work as f64 * total as f64 / covered.max(1) as f64;
-        BUDGET_NANOS.min((all / BUDGET_PART).max(LEAST_BUDGET_NANOS) as u64)
+        // Beside a dear beginning a piece that is too short shows nothing.
+        let least = LEAST_BUDGET_NANOS.max(one / 2);
+        (work, ((all / BUDGET_PART) as u64).max(least).min(BUDGET_NANOS))
     }
 
     /// Twice as much as last time, until that takes long enough beyond what one item takes; much more where it was hardly
-    /// felt, as beside a program that is slow to begin.
+    /// felt, as beside a program that is slow to begin; less where less is left of what trying may cost.
     fn next_len(&self) -> u64 {
-        let Some(&Tried { len, nanos, .. }) = self.tried.last() else { return 1 };
+        let (Some(first), Some(&Tried { len, nanos, .. })) = (self.tried.first(), self.tried.last()) else { return 1 };
         if self.tried.len() == 1 {
-            return if nanos >= BUDGET_NANOS { 2 } else { 1 };
+            return if nanos >= BUDGET_NANOS { len.saturating_add(1) } else { 1 };
         }
         let one = self.one();
-        match nanos.saturating_sub(one) {
+        let more = match nanos.saturating_sub(one) {
             beyond if beyond >= LONG_NANOS => len,
-            beyond if len > 1 && beyond < one / 4 => len.saturating_mul(16),
+            beyond if len > first.len && beyond < one / 4 => len.saturating_mul(16),
             _ => len.saturating_mul(2),
-        }
+        };
+        let beyond: u64 = self.tried.iter().map(|piece| piece.len.saturating_sub(first.len)).sum();
+        let (work, budget) = self.work();
+        let left = budget.saturating_sub(work) as f64 * beyond as f64 / work as f64;
+        if beyond == 0 || work == 0 { more } else { more.min(first.len.saturating_add(left as u64)).max(len / 2) }
     }
 
     /// What the first item took, or the cheapest piece of the same length.
