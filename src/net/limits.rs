@@ -82,6 +82,10 @@ pub(super) const SERVES_PER_PEER: usize = 16;
 pub(super) const STREAMS_PER_PEER: usize = 2 * FETCHES + 32;
 /// Blobs that are fetched at once.
 pub(super) const FETCHES: usize = 64;
+/// Streams on which blobs were fetched and more may be, and how long one waits for that.
+pub(super) const IDLE_BLOBS: usize = FETCHES;
+/// See [`IDLE_BLOBS`].
+pub(super) const IDLE_BLOB: Duration = Duration::from_secs(5);
 /// KiB of blobs that are being fetched into memory at once: one of the largest. Almost all that are larger than 1 MiB go
 /// to files instead.
 pub(super) const FETCH_KIB: usize = 256 << 10;

@@ -121,6 +121,9 @@ impl Source {
     /// As [`Source::find`].
     pub async fn fetch(&self, name: BlobRef) -> Result<Bytes, Lack> {
         let (blob, _held) = self.find(name).await?;
+        if let Blob::Memory(bytes) = blob {
+            return Ok(bytes);
+        }
         let read = tokio::task::spawn_blocking(move || blob.read(0, name.len as usize)).await;
         read.unwrap_or_else(|error| Err(io::Error::other(error)))
             .map_err(|e| Lack::Missing(format!("cannot read it: {e}")))

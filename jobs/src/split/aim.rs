@@ -33,7 +33,7 @@ const ENDLESS_NANOS: f64 = 2.5e8;
 /// What a chunk costs beside its work, at all nodes together, where its input stands in the chunk table, and where it is
 /// fetched: by `cargo bench --bench splitting`, on a machine that has no core but those that work.
 const INLINE_NANOS: f64 = 100e3;
-const FETCHED_NANOS: f64 = 400e3;
+const FETCHED_NANOS: f64 = 200e3;
 /// What a byte of output costs, on its way to the author and in what is made of it there: by the same, where the words of
 /// 512 MiB are counted in chunks of 2 and of 16 MiB.
 const OUTPUT_NANOS: f64 = 20.0;
