@@ -29,13 +29,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a job that is to be left waits for the first peer.
 const PEERS_WITHIN: Duration = Duration::from_secs(30);
 
+/// Compiles the program that folds the outputs: the swarm is at work meanwhile. Blocks.
+pub type Compile = Box<dyn FnOnce() -> Result<Program, Fail> + Send>;
+
 /// A job that is followed.
 pub struct Followed {
     pub job: Job,
     /// What becomes of its outputs.
     pub to: Destination,
-    /// The program, if it folds the outputs.
-    pub fold: Option<Program>,
+    /// Gives the program, if it folds the outputs.
+    pub fold: Option<Compile>,
     /// Whether this machine works too.
     pub lends: bool,
     /// When the person asked for it.
@@ -57,15 +60,20 @@ pub async fn to_the_end(global: &Global, peer: Peer, mut wishes: Wishes, followe
     let chunks = coming.is_none().then_some(job.manifest.chunks);
     let (combining, tree) =
         combine.map(|Combine { work, if_worth }| Combining::new(work, chunks, if_worth, peer.home().dir())).unzip();
-    let fold = fold.map(|program| Folding { fold: Fold { program, spec: job.spec() }, tree });
+    let spec = job.spec();
     let stop = StopFlag::default();
     let (written, writing) = oneshot::channel();
     let (mut legs, queue) = Legs::new(job, coming, combining);
     let show = Show::new(global, lends);
     let (to, stopping) = (to.beside(show.bar()), stop.clone());
     std::thread::spawn(move || {
+        let compiled = fold.map(|compile| compile()).transpose().map_err(Unwritten::Failed);
+        let done = compiled.and_then(|program| {
+            let fold = program.map(|program| Folding { fold: Fold { program, spec }, tree });
+            present(queue, to, fold, &stopping)
+        });
         // Whoever waits for it may have given up.
-        let _ = written.send(present(queue, to, fold, &stopping));
+        let _ = written.send(done);
     });
     let outcome = follow(global, &peer, &mut wishes, &mut legs, show, writing, &stop).await;
     let job_took = opened.elapsed();

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::args::{Attach, Cancel, Global, Out, Results};
 use super::fail::Fail;
 use super::failures::Failures;
-use super::follow::{self, Followed};
+use super::follow::{self, Compile, Followed};
 use super::peers::say_distrusted;
 use super::present::{Destination, Folding, Unwritten, folded_in_order, present};
 use super::say::{count, say};
@@ -128,6 +128,7 @@ pub async fn attach(global: &Global, attach: &Attach) -> Result<(), Fail> {
         format!("essaim: {}: {here} of {} here", manifest.name.as_str(), count(manifest.chunks.into(), "chunk"));
     say(global, words, "attached", describe(job.id, manifest, here as u32));
     say_distrusted(global, &job);
+    let fold = fold.map(|program| -> Compile { Box::new(|| Ok(program)) });
     let followed = Followed { job, to, fold, lends: cpus > 0, began, coming: None, combine: None };
     follow::to_the_end(global, peer, wishes, followed).await
 }

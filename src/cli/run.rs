@@ -13,7 +13,7 @@ use serde_json::json;
 use super::args::{Global, Reduce, Run};
 use super::data::Data;
 use super::fail::Fail;
-use super::follow::{self, Followed};
+use super::follow::{self, Compile, Followed};
 use super::input::{Cut, Threads, Trial, Way};
 use super::legs::Coming;
 use super::peers::say_distrusted;
@@ -51,9 +51,9 @@ pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
     let plan = tokio::task::block_in_place(|| Plan::of(global, &run, way, of, peer.home(), &known))?;
     drop(threads);
     let (what, folds, combines) = (plan.words(), plan.folds, plan.combines);
-    let fold = if folds { Some(plan.program.compiled()?.clone()) } else { None };
     let (lends, leaves, resumes) = (cpus > 0, run.detach, run.resume);
-    let (work, draft, Cut { how, more }) = plan.into_work(run);
+    let (work, program, draft, Cut { how, more }) = plan.into_work(run);
+    let fold = folds.then(|| -> Compile { Box::new(move || program.compiled().cloned()) });
     let (chunks, bytes) = (draft.chunks(), draft.bytes());
     let job = peer.submit(work.submission(draft, 0)).await.map_err(|e| Fail::of(&e, e.hint()))?;
     let fields = json!({
@@ -231,12 +231,13 @@ impl Plan {
         Ok(Plan { program, folds, combines, draft, cut, data, values, limits })
     }
 
-    /// What is to be submitted, the chunks of its first job, and how they were cut.
-    pub fn into_work(self, run: Run) -> (Work, Draft, Cut) {
+    /// What is to be submitted, its program, the chunks of its first job, and how they were cut.
+    pub fn into_work(self, run: Run) -> (Work, Checked, Draft, Cut) {
         let Plan { program, folds, draft, cut, data, values, limits, .. } = self;
         // How a stream is cut depends on the time: what comes out is of no use to others.
         let reuse = !run.no_cache && cut.more.is_none();
-        (Work { name: program.name, program: program.bytes, run, data, values, limits, folds, reuse }, draft, cut)
+        let (name, bytes) = (program.name.clone(), program.bytes.clone());
+        (Work { name, program: bytes, run, data, values, limits, folds, reuse }, program, draft, cut)
     }
 
     /// What is run, in words.

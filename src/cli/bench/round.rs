@@ -42,7 +42,7 @@ pub async fn round(global: &Global, author: &Peer, run: &Run, peers: u16, answer
     let began = Instant::now();
     let plan = tokio::task::block_in_place(|| Plan::of(global, run, way, of, author.home(), &|| peers.into()))?;
     let cut = began.elapsed();
-    let (work, draft, _) = plan.into_work(run.clone());
+    let (work, _, draft, _) = plan.into_work(run.clone());
     let mut job = author.submit(work.submission(draft, 0)).await.map_err(|error| Fail::of(&error, error.hint()))?;
     let (id, leg) = (job.id, Leg::of(&job));
     let watched = leg.clone();
