@@ -140,30 +140,32 @@ impl Fetcher {
 
     /// Asks `from` for a blob; returns the stream when its bytes come next on it.
     async fn ask(&self, from: NodeId, blob: BlobRef) -> Result<Stream, FetchError> {
-        let mut asked = None;
-        while asked.is_none()
-            && let Some(mut stream) = self.idle.take(from)
-        {
-            // One that was closed meanwhile says nothing of who closed it; nobody need wait twice for who is silent.
-            asked = match question(&mut stream, blob).await {
-                Err(error) if error.kind() != io::ErrorKind::TimedOut => None,
-                answer => Some((stream, answer)),
-            };
-        }
-        let (stream, answer) = match asked {
-            Some(asked) => asked,
-            None => {
-                let opened = self.client.open(addr::peer_id(from), Kind::Blob).await;
-                let mut stream = opened.map_err(|error| match error {
-                    OpenError::TimedOut => FetchError::TimedOut(from),
-                    error => FetchError::Gone { node: from, reason: error.to_string() },
-                })?;
-                let answer = question(&mut stream, blob).await;
-                (stream, answer)
+        while let Some(mut stream) = self.idle.take(from) {
+            match question(&mut stream, blob).await {
+                // It was closed meanwhile, which says nothing of whether its peer is there.
+                Err(error) if error.kind() != io::ErrorKind::TimedOut => {}
+                answer => return self.answered(from, blob, stream, answer),
             }
-        };
-        match answer.map_err(broken(from))? {
+        }
+        let opened = self.client.open(addr::peer_id(from), Kind::Blob).await;
+        let mut stream = opened.map_err(|error| match error {
+            OpenError::TimedOut => FetchError::TimedOut(from),
+            error => FetchError::Gone { node: from, reason: error.to_string() },
+        })?;
+        let answer = question(&mut stream, blob).await;
+        self.answered(from, blob, stream, answer)
+    }
+
+    fn answered(
+        &self,
+        from: NodeId,
+        blob: BlobRef,
+        stream: Stream,
+        len: io::Result<Option<u64>>,
+    ) -> Result<Stream, FetchError> {
+        match len.map_err(broken(from))? {
             Some(len) if len == blob.len => Ok(stream),
+            // What comes now on this stream is of no use.
             Some(_) => Err(FetchError::NotThere(from)),
             None => {
                 self.idle.keep(from, stream);
