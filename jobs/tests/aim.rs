@@ -108,6 +108,16 @@ fn a_dear_line_and_a_slow_beginning_are_told_apart() {
 }
 
 #[test]
+fn one_dear_item_beside_a_cheap_one_does_not_end_the_trying() {
+    let mut aim = Aim::new(Load::range(10_000));
+    for nanos in [MILLI, 45 * MILLI] {
+        assert!(aim.next().is_some_and(|(_, len)| len == 1));
+        aim.took(1, nanos, 8);
+    }
+    assert!(aim.next().is_some());
+}
+
+#[test]
 fn trying_is_a_small_part_of_a_short_job() {
     for (total, nanos) in [(2_000, MILLI), (1_000_000, 1_000), (20_000, 100_000), (500_000, 10_000)] {
         let (tried, _) = lines(total, 0, nanos);

@@ -120,6 +120,7 @@ pub async fn attach(global: &Global, attach: &Attach) -> Result<(), Fail> {
         }
         Err(missing) => return Err(missing.into()),
     };
+    // Before it is touched: where it cannot be folded it stands as it stood.
     let fold = tokio::task::block_in_place(|| folding(&saved, &attach.out))?;
     let job = peer.attach(saved).await.map_err(|e| Fail::of(&e, e.hint()))?;
     let manifest = &job.manifest;

@@ -52,6 +52,10 @@ pub async fn run(global: &Global, mut run: Run) -> Result<(), Fail> {
     drop(threads);
     let (what, folds, combines) = (plan.words(), plan.folds, plan.combines);
     let (lends, leaves, resumes) = (cpus > 0, run.detach, run.resume);
+    if folds && resumes {
+        // A job that stands is not touched where it cannot be folded.
+        plan.program.compiled()?;
+    }
     let (work, program, draft, Cut { how, more }) = plan.into_work(run);
     let fold = folds.then(|| -> Compile { Box::new(move || program.compiled().cloned()) });
     let (chunks, bytes) = (draft.chunks(), draft.bytes());

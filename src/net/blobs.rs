@@ -15,7 +15,7 @@ use futures::io::{AsyncReadExt, AsyncWriteExt};
 use libp2p::Stream;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::client::Client;
 use super::direct::{steady, write_steadily};
@@ -273,15 +273,13 @@ pub(super) async fn answer(
     upload: Upload,
 ) -> io::Result<()> {
     let mut question = [0; 40];
-    steady(stream.read_exact(&mut question)).await?;
     loop {
+        if steady(stream.read(&mut question[..1])).await? == 0 {
+            return steady(stream.close()).await;
+        }
+        steady(stream.read_exact(&mut question[1..])).await?;
         reply(&mut stream, &question, &serve, &turns, &upload).await?;
         steady(stream.flush()).await?;
-        match timeout(limits::IDLE_BLOB + limits::STALL, stream.read(&mut question[..1])).await {
-            Err(_) | Ok(Ok(0)) => return steady(stream.close()).await,
-            Ok(read) => read?,
-        };
-        steady(stream.read_exact(&mut question[1..])).await?;
     }
 }
 
@@ -299,32 +297,27 @@ async fn reply(
     let _own = own.acquire().await.map_err(io::Error::other)?;
     let _turn = all.acquire().await.map_err(io::Error::other)?;
     let serve = Serve::clone(serve);
-    // The store may have to ask the disk.
+    // The store may have to ask the disk. The length goes with the first bytes.
     let found = spawn_blocking(move || {
         let Some(blob) = serve(id).filter(|blob| blob.len() <= most) else { return Ok(None) };
         let begins = blob.read(0, limits::PIECE)?;
-        Ok::<_, io::Error>(Some((blob, begins)))
+        let piece = [&blob.len().to_be_bytes()[..], &begins].concat();
+        Ok::<_, io::Error>(Some((blob, begins.len() as u64, Bytes::from(piece))))
     });
-    let Some((blob, mut piece)) = found.await.map_err(io::Error::other)?? else {
+    let Some((blob, mut at, mut piece)) = found.await.map_err(io::Error::other)?? else {
         return steady(stream.write_all(&NOT_THERE.to_be_bytes())).await;
     };
-    // The length goes with the first bytes.
-    let (head, rest) = (blob.len().to_be_bytes(), piece.split_off(piece.len().min(limits::PART)));
-    upload.leave(piece.len()).await;
-    write_steadily(stream, &[&head[..], &piece].concat()).await?;
-    let mut at = piece.len() as u64;
-    piece = rest;
     loop {
         for part in piece.chunks(limits::PART) {
             upload.leave(part.len()).await;
             write_steadily(stream, part).await?;
         }
-        at += piece.len() as u64;
         if at >= blob.len() {
             return Ok(());
         }
         let blob = blob.clone();
         piece = spawn_blocking(move || blob.read(at, limits::PIECE)).await.map_err(io::Error::other)??;
+        at += piece.len() as u64;
     }
 }
 

@@ -82,7 +82,8 @@ pub(super) const SERVES_PER_PEER: usize = 16;
 pub(super) const STREAMS_PER_PEER: usize = 2 * FETCHES + 32;
 /// Blobs that are fetched at once.
 pub(super) const FETCHES: usize = 64;
-/// Streams on which blobs were fetched and more may be, and how long one waits for that.
+/// Streams on which blobs were fetched and more may be, and how long one waits for that: less than [`STALL`], after which
+/// the other side closes it.
 pub(super) const IDLE_BLOBS: usize = FETCHES;
 /// See [`IDLE_BLOBS`].
 pub(super) const IDLE_BLOB: Duration = Duration::from_secs(5);

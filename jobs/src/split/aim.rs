@@ -149,8 +149,12 @@ impl Aim {
         let spent: u64 = self.tried.iter().map(|piece| piece.nanos).sum();
         let covered: u64 = self.tried.iter().map(|piece| piece.len).sum();
         let (work, budget) = self.work();
-        // Two that cost well more than one: it is the items, not the beginning.
-        let is_dear = tries == 1 && spent >= MOST_NANOS / 2 || tries == 2 && work >= self.one().max(BUDGET_NANOS) / 2;
+        let is_dear = match self.tried[..] {
+            [first] => first.nanos >= MOST_NANOS / 2,
+            // Two items cost well more than one: it is they that are dear, not the beginning.
+            [first, _] => first.nanos >= BUDGET_NANOS && work >= first.nanos / 2,
+            _ => false,
+        };
         let is_seen = tries >= TRIES && (work >= budget - budget / 4 || covered >= self.load.here / 2);
         is_dear || is_seen || spent >= MOST_NANOS || tries >= MOST_TRIES
     }
